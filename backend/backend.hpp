@@ -1,0 +1,60 @@
+// What the executor needs from a backend: one Device per rank that runs ops. Null, CPU and CUDA
+// backends implement it; executor, channels and calibration know nothing else.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "sim/core/program.hpp"
+
+namespace bubblescope {
+
+/// What crosses a channel: opaque to the executor. A torch backend puts a detached tensor in it.
+struct Payload {
+  std::shared_ptr<void> data;
+  std::int64_t bytes = 0;
+};
+
+/// One rank's device. All calls come from that rank's own thread, `construct` to destruction.
+/// A device keeps the output of a stage for the next stage of the same rank by itself; `input` is
+/// called only for what came over a channel.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  /// Runs a compute op (never a compound: the executor takes those apart). Throws RunError where the
+  /// work fails (a loss that is not a number).
+  virtual void execute(const Op& op) = 0;
+
+  /// What SEND_F or SEND_B sends. Called once per send, after the op that made it.
+  virtual Payload output(const Op& send) = 0;
+
+  /// Hands over what RECV_F or RECV_B received. Called before the op that uses it.
+  virtual void input(const Op& recv, Payload payload) = 0;
+
+  /// A barrier: what this rank contributes to the sum over all ranks (the squared norm of its
+  /// gradients, where they are clipped by global norm), and the sum handed back, added up in rank
+  /// order.
+  virtual double contribution(const Op& sync) { (void)sync; return 0; }
+  virtual void reduced(const Op& sync, double total) { (void)sync; (void)total; }
+
+  /// A payload such as `recv` would receive, for calibration: right shape, plausible values.
+  virtual Payload example(const Op& recv) = 0;
+
+  /// Bytes this rank holds now, or -1 where it is not known.
+  virtual std::int64_t memory_bytes() const { return -1; }
+
+  /// Loss of the newest microbatch whose loss this rank computed, or NaN.
+  virtual double last_loss() const;
+};
+
+/// Makes devices. `device` is called on the rank's own thread, after it was pinned.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  virtual std::unique_ptr<Device> device(Rank rank, const Program& program) = 0;
+};
+
+}  // namespace bubblescope

@@ -1,0 +1,60 @@
+// The executor: walks a Program, one thread per rank, on a Backend's devices, and returns the
+// measured Timeline. The same Program the simulator predicts.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "sim/core/cluster.hpp"
+#include "sim/core/program.hpp"
+#include "sim/core/timeline.hpp"
+
+namespace bubblescope {
+
+struct ExecuteOptions {
+  std::int32_t iterations = 1;      ///< times the Program's rows are walked, without a barrier between
+  std::int32_t first_iteration = 0; ///< number of the first (a resumed run goes on counting)
+  std::int32_t warmup = 0;          ///< iterations before the first measured one
+  std::vector<std::vector<int>> cores;  ///< rank -> cores its thread is pinned to; empty: not pinned
+  bool record = true;               ///< false: no spans (long training)
+  const std::atomic<bool>* stop = nullptr;  ///< set (by Ctrl-C): end after the iteration under way
+  std::function<void(std::int32_t iteration)> progress;  ///< called by rank 0 after each iteration
+  Cluster network;  ///< for backends whose transfers take no time of their own: links to imitate;
+                    ///< no devices: transfers are as fast as they are
+};
+
+struct Execution {
+  Timeline timeline;                ///< time zero: all ranks released together
+  std::int32_t iterations_done = 0; ///< fewer than asked for when stopped
+  bool stopped = false;
+};
+
+/// Devices that outlive one execution: weights and optimizer state stay in them between calls.
+/// Owns one thread per rank; every Device call of a rank happens on its thread.
+class Ranks {
+ public:
+  /// Starts the threads, pins them, makes the devices. Throws what a device's constructor throws.
+  Ranks(Backend& backend, const Program& program, std::vector<std::vector<int>> cores);
+  ~Ranks();
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
+
+  std::int32_t count() const;
+  /// Runs `work(rank, device)` on every rank's thread at once and waits; rethrows the first failure
+  /// (by rank), after all have ended.
+  void each(const std::function<void(Rank, Device&)>& work);
+
+ private:
+  struct Thread;
+  std::vector<std::unique_ptr<Thread>> threads_;
+};
+
+/// Executes `program` (with communication: sim/lower/send_recv.hpp) on `ranks`. Refuses a Program
+/// that fails validation. When a rank fails, the others are woken and end, and its error is rethrown
+/// as RunError naming rank and op.
+Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& options);
+
+}  // namespace bubblescope

@@ -1,0 +1,49 @@
+// Cluster: the machine a Program runs on: devices, their links, what ranks share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/core/op.hpp"
+
+namespace bubblescope {
+
+/// One rank's device.
+struct DeviceSpec {
+  std::string name = "device";
+  double flops = 0;              ///< peak FLOP/s at the training precision; 0 unknown
+  double memory_bandwidth = 0;   ///< bytes/s; 0 unknown
+  std::int64_t memory_bytes = 0; ///< capacity; 0 unknown (never reported as exceeded)
+  Nanos launch = 0;              ///< host time per kernel launch; 0: launches cost nothing
+  std::int32_t run_ahead = 0;    ///< ops the host may be ahead of the device; 0: any number
+  std::vector<std::int32_t> cores;  ///< shared compute units it is pinned to; empty: its own
+};
+
+/// A way between two ranks.
+struct Link {
+  Nanos latency = 0;
+  double bandwidth = 0;  ///< bytes/s; 0: infinite
+
+  /// Latency plus bytes over bandwidth, rounded up to nanoseconds.
+  Nanos transfer(std::int64_t bytes) const;
+};
+
+/// Devices by rank and the links between them.
+struct Cluster {
+  std::string name = "cluster";
+  std::vector<DeviceSpec> devices;  ///< rank -> device
+  Link link;                    ///< between any two ranks ...
+  std::vector<Link> links;      ///< ... or, where not empty, [from * ranks + to]
+  Nanos sync = 0;               ///< what a barrier costs after the last rank has come
+
+  std::int32_t ranks() const { return static_cast<std::int32_t>(devices.size()); }
+  const Link& between(Rank from, Rank to) const;
+  /// Whether ranks compete for compute units: some core is in two devices, or busy factors apply.
+  bool shares_cores() const;
+};
+
+/// `ranks` equal devices that share nothing, joined by `link`.
+Cluster uniform_cluster(std::int32_t ranks, Link link = {});
+
+}  // namespace bubblescope

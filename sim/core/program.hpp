@@ -1,0 +1,145 @@
+// Program: a training schedule as data. Generators make it, passes extend it; the simulator predicts
+// it and a backend executes it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/core/op.hpp"
+
+namespace bubblescope {
+
+/// Which op waits for which (sim/core/dependencies.hpp has the edges).
+enum class Profile : std::uint8_t {
+  backprop,      ///< gradients flow back from stage to stage
+  local,         ///< no gradient crosses stages; an activation leaves right after F
+  local_serial,  ///< as local, but an activation leaves after the stage's update of that microbatch
+  forward_only,  ///< inference
+  delayed,       ///< as backprop; a backward may use weights newer than its forward did
+};
+std::string_view profile_name(Profile profile);
+
+/// Which transfers wait for each other in issue order.
+enum class Fifo : std::uint8_t {
+  none,  ///< transfers are independent
+  rank,  ///< one queue per rank, sends and receives together (PyTorch's default communicator)
+  data,  ///< two per rank: activations, gradients
+  edge,  ///< one per rank, direction and peer
+};
+
+/// When a receive takes its place.
+enum class Receive : std::uint8_t {
+  posted,  ///< beforehand, in FIFO order (pipelines)
+  at_use,  ///< when the consumer gets there (queues)
+};
+
+/// What the sending rank's compute stream does.
+enum class Send : std::uint8_t {
+  immediate,  ///< goes on at once (pipelines)
+  commit,     ///< goes on, but the next send waits until this entry is accepted
+  holding,    ///< stands until the entry is accepted (queues)
+};
+
+inline constexpr std::int32_t kUnbounded = -1;
+
+/// The rules of one channel, the only way between ranks. Latency and bandwidth are the Cluster's.
+struct Channel {
+  Stage from = -1;  ///< the edge it applies to; -1, -1 is the default of all edges
+  Stage to = -1;
+  Fifo fifo = Fifo::none;
+  std::int32_t capacity = kUnbounded;  ///< entries accepted and not yet taken; 0 is a rendezvous
+  std::int64_t eager_bytes = 0;        ///< messages up to that size count as unbounded
+  Receive receive = Receive::posted;
+  Send send = Send::immediate;
+
+  friend bool operator==(const Channel&, const Channel&) = default;
+};
+
+/// The four modes of `--channel`, with the semantics of the oracle tables: `async` (transfers are
+/// independent), `rank`, `data`, `edge` (rendezvous over that FIFO). Throws InputError.
+Channel channel_mode(std::string_view name);
+/// The names `channel_mode` knows.
+std::vector<std::string> channel_mode_names();
+
+/// How a rank's stream orders its ops.
+enum class Ordering : std::uint8_t {
+  in_order,    ///< the row's order
+  priority,    ///< the ready op of highest priority (earliest in the row)
+  self_timed,  ///< runs when its channel has data and credit
+};
+
+/// Which weights a backward reads.
+enum class WeightPolicy : std::uint8_t {
+  flush,       ///< one version per iteration: updates only when nothing is in flight
+  latest,      ///< whatever is there: forward and backward may differ
+  stash,       ///< the backward uses the version its forward read
+  double_buffered,  ///< PipeDream-2BW
+};
+
+/// A half-open range of Program::parts.
+struct Compound {
+  std::int32_t first = 0;
+  std::int32_t count = 0;
+  friend bool operator==(const Compound&, const Compound&) = default;
+};
+
+/// A schedule: per rank one row, the order in which that rank issues its ops. An op runs on the
+/// stream of its kind (compute, communication, ...), so a row fixes the order on every stream, too.
+struct Program {
+  std::string schedule;      ///< registry name, or where it was read from
+  std::int32_t microbatches = 0;  ///< per iteration, all chains together
+  std::int32_t iterations = 1;
+  std::int32_t chunks = 1;   ///< stages per rank and chain
+  Profile profile = Profile::backprop;
+  WeightPolicy weights = WeightPolicy::flush;
+  Ordering ordering = Ordering::in_order;
+
+  std::vector<Rank> stage_rank;            ///< stage -> the rank that holds it
+  std::vector<std::vector<Stage>> chains;  ///< stages of each chain in forward order
+  std::vector<Channel> channels;           ///< [0] is the default; more specific ones follow
+
+  std::vector<std::vector<Op>> rows;  ///< rank -> ops in issue order
+  std::vector<Compound> compounds;
+  std::vector<Op> parts;  ///< what compounds consist of
+
+  std::int32_t ranks() const { return static_cast<std::int32_t>(rows.size()); }
+  std::int32_t stages() const { return static_cast<std::int32_t>(stage_rank.size()); }
+  std::size_t op_count() const;
+
+  /// The parts of a compound; the op itself for any other.
+  std::span<const Op> parts_of(const Op& op) const;
+  /// Adds a compound op of `kind` made of `ops`.
+  Op make_compound(Kind kind, std::span<const Op> ops);
+
+  /// The channel that carries data from stage `from` to stage `to`.
+  const Channel& channel(Stage from, Stage to) const;
+
+  friend bool operator==(const Program&, const Program&) = default;
+};
+
+/// Neighbours in forward order, per stage: -1 at a chain's ends.
+struct ChainLinks {
+  std::vector<Stage> previous;
+  std::vector<Stage> next;
+  std::vector<std::uint8_t> chain;
+};
+ChainLinks chain_links(const Program& program);
+
+/// The cell of any op of `program`: `(0F7;7B3)OVERLAP_F_B`.
+std::string cell(const Program& program, const Op& op);
+
+/// A Program with its stages on ranks and one chain, and empty rows. `stage_rank` is what
+/// `placement_loop` or `placement_v` gives, or any other.
+Program make_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches,
+                     std::vector<Rank> stage_rank);
+/// Stage s on rank s mod p.
+std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks);
+/// Down and up the ranks: 0 1 2 3 3 2 1 0 ...
+std::vector<Rank> placement_v(std::int32_t ranks, std::int32_t chunks);
+
+/// The same schedule for `count` iterations, one after another in every row, with no barrier between.
+Program repeat_iterations(const Program& program, std::int32_t count);
+
+}  // namespace bubblescope

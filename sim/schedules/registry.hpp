@@ -1,0 +1,60 @@
+// Every schedule by name. A schedule is one file that generates a Program (compute order only) and
+// one line in registry.cpp.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/core/costs.hpp"
+#include "sim/core/program.hpp"
+
+namespace bubblescope {
+
+/// One option of a schedule, also a flag of the command line (`--queue 2`).
+struct ScheduleOption {
+  std::string name;
+  std::string meaning;
+  std::string default_value;
+  std::vector<std::string> choices;  ///< allowed words; empty: a number
+  double minimum = 0;                ///< of a number
+  bool integer = true;               ///< of a number
+};
+
+/// What a schedule is asked for.
+struct ScheduleShape {
+  std::int32_t ranks = 1;
+  std::int32_t microbatches = 1;               ///< per iteration
+  std::map<std::string, std::string> options;  ///< by name; what is missing has its default
+  const StageCosts* costs = nullptr;  ///< for schedules that are searched; may be null
+};
+
+struct Schedule {
+  std::string name;
+  std::string title;
+  std::string paper;    ///< where it was published
+  std::string memory;   ///< activations a rank holds, in words
+  std::string bubble;   ///< closed form, in words
+  std::vector<ScheduleOption> options;
+  bool local = false;   ///< trains with local losses and auxiliary networks
+  bool flush = true;    ///< one update per iteration; else one per microbatch
+  Program (*generate)(const ScheduleShape& shape) = nullptr;
+};
+
+/// All schedules, in the order in which they are listed.
+std::span<const Schedule> schedules();
+/// The schedule of that name; throws InputError with the nearest known name.
+const Schedule& find_schedule(std::string_view name);
+
+/// Checks shape and options against the schedule's table, fills defaults in, generates, and checks
+/// the result (V1, V2). Throws InputError that names the option or the shape's limit.
+Program generate(const Schedule& schedule, ScheduleShape shape);
+
+/// An option's value (given or default) as text, or as a number. For generators.
+std::string option_text(const Schedule& schedule, const ScheduleShape& shape, std::string_view name);
+double option_number(const Schedule& schedule, const ScheduleShape& shape, std::string_view name);
+
+}  // namespace bubblescope
