@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "sim/core/program.hpp"
@@ -27,6 +28,13 @@ class Device {
   /// work fails (a loss that is not a number).
   virtual void execute(const Op& op) = 0;
 
+  /// Runs what a compound of `kind` consists of, all of whose inputs are there: one part after another,
+  /// unless the device can do better.
+  virtual void execute_compound(Kind kind, std::span<const Op> parts) {
+    (void)kind;
+    for (const Op& part : parts) execute(part);
+  }
+
   /// What SEND_F or SEND_B sends. Called once per send, after the op that made it.
   virtual Payload output(const Op& send) = 0;
 
@@ -42,14 +50,16 @@ class Device {
   /// A payload such as `recv` would receive, for calibration: right shape, plausible values.
   virtual Payload example(const Op& recv) = 0;
 
-  /// Bytes this rank holds now, or -1 where it is not known.
+  /// Bytes this rank holds now, or -1 where it is not known. Asked after every recorded compute op,
+  /// unless it was -1 after the first.
   virtual std::int64_t memory_bytes() const { return -1; }
 
   /// Loss of the newest microbatch whose loss this rank computed, or NaN.
   virtual double last_loss() const;
 };
 
-/// Makes devices. `device` is called on the rank's own thread, after it was pinned.
+/// Makes devices. `device` is called on the rank's own thread, after it was pinned, for one rank after
+/// the other.
 class Backend {
  public:
   virtual ~Backend() = default;

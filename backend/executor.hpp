@@ -17,19 +17,22 @@ namespace bubblescope {
 struct ExecuteOptions {
   std::int32_t iterations = 1;      ///< times the Program's rows are walked, without a barrier between
   std::int32_t first_iteration = 0; ///< number of the first (a resumed run goes on counting)
-  std::int32_t warmup = 0;          ///< iterations before the first measured one
+  std::int32_t warmup = 0;          ///< walks before the first measured one, run in addition
   std::vector<std::vector<int>> cores;  ///< rank -> cores its thread is pinned to; empty: not pinned
   bool record = true;               ///< false: no spans (long training)
   const std::atomic<bool>* stop = nullptr;  ///< set (by Ctrl-C): end after the iteration under way
   std::function<void(std::int32_t iteration)> progress;  ///< called by rank 0 after each iteration
   Cluster network;  ///< for backends whose transfers take no time of their own: links to imitate;
                     ///< no devices: transfers are as fast as they are
+  Nanos spin = -1;  ///< how long a waiting rank polls before it sleeps; -1: briefly where every rank can
+                    ///< have a core, else not at all
 };
 
 struct Execution {
   Timeline timeline;                ///< time zero: all ranks released together
   std::int32_t iterations_done = 0; ///< fewer than asked for when stopped
   bool stopped = false;
+  std::int32_t next_iteration = 0;  ///< number with which a run that goes on from here begins
 };
 
 /// Devices that outlive one execution: weights and optimizer state stay in them between calls.
@@ -54,7 +57,9 @@ class Ranks {
 
 /// Executes `program` (with communication: sim/lower/send_recv.hpp) on `ranks`. Refuses a Program
 /// that fails validation. When a rank fails, the others are woken and end, and its error is rethrown
-/// as RunError naming rank and op.
+/// as RunError naming rank and op. Devices get the running iteration number; the Timeline counts the
+/// measured iterations from 0, as a prediction does. After a warm-up its time zero is the first measured
+/// compute op.
 Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& options);
 
 }  // namespace bubblescope

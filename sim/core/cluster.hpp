@@ -39,7 +39,7 @@ struct Cluster {
 
   std::int32_t ranks() const { return static_cast<std::int32_t>(devices.size()); }
   const Link& between(Rank from, Rank to) const;
-  /// Whether ranks compete for compute units: some core is in two devices, or busy factors apply.
+  /// Whether some core belongs to two devices, so that their ranks compete for it.
   bool shares_cores() const;
 };
 

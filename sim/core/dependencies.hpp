@@ -6,18 +6,16 @@
 #include <span>
 #include <vector>
 
+#include "sim/core/op_table.hpp"
 #include "sim/core/program.hpp"
 
 namespace bubblescope {
-
-/// Position of an op in the flat numbering: rank by rank, in row order.
-using OpIndex = std::int32_t;
 
 /// Why an op waits.
 enum class Edge : std::uint8_t {
   activation,  ///< needs the previous stage's output
   gradient,    ///< needs the next stage's input gradient
-  own,         ///< an earlier op of the same stage and microbatch (F before B, I before W, ...)
+  own,         ///< an earlier op of the same stage (F before B, I before W, a collective before U, ...)
   message,     ///< a receive needs its send
 };
 
@@ -30,37 +28,30 @@ struct Dependency {
 class Dependencies {
  public:
   std::span<const Dependency> of(OpIndex op) const {
-    return {edges_.data() + first_[op], edges_.data() + first_[op + 1]};
+    return {edges_.data() + first_[static_cast<std::size_t>(op)], edges_.data() + first_[static_cast<std::size_t>(op) + 1]};
   }
   std::size_t op_count() const { return first_.size() - 1; }
   std::size_t edge_count() const { return edges_.size(); }
 
  private:
-  friend Dependencies derive_dependencies(const Program&);
+  friend Dependencies derive_dependencies(const Program&, const OpTable&);
   std::vector<std::uint32_t> first_{0};
   std::vector<Dependency> edges_;
 };
 
 /// The edges of `program` under its profile:
-///   F(s,m)  <- RECV_F(s,m), or where the row has none F(s-1,m) (profile local_serial: the last op
-///              of stage s-1 on m)
-///   I,B(s,m) <- F(s,m), and RECV_B(s,m), or where there is none I or B of (s+1,m)
-///   W(s,m)  <- I(s,m);  R(s,m) <- F(s,m)'s input;  A(s,m) <- F(s,m);  LB(s,m) <- A(s,m), else F(s,m)
+///   F(s,m)   <- RECV_F(s,m), or where there is none F(s-1,m) (profile local_serial: the last op of
+///               stage s-1 on m)
+///   I,B(s,m) <- F(s,m), and RECV_B(s,m), or where there is none I or B of (s+1,m); a backward that
+///               recomputes waits for its R
+///   W(s,m)   <- I(s,m);  A(s,m) <- F(s,m);  LB(s,m) <- A(s,m), else F(s,m)
 ///   SEND_F(s,m) <- F(s,m) (local_serial: the last op of s on m);  SEND_B(s,m) <- I or B of (s,m)
-///   RECV(s,m) <- the matching SEND
-///   U(s,m) <- all backwards of s that precede it (they are on its rank, so by row order)
-/// A compound has the edges of all its parts. An op that a dependency needs but no row holds is left
-/// out here; validation (V1) reports it.
+///   RECV_F(s,m), RECV_B(s,m) <- the matching SEND
+///   ALLREDUCE, REDUCE_GRAD(s) <- the compute op of s before it in its row;  U(s) <- the last of those
+///   F, B, ... (s) <- the last UNSHARD(s) before it;  RESHARD(s) <- the compute op of s before it
+/// A compound has the edges of all its parts, less those inside itself. What a dependency needs but
+/// no row holds is left out here; validation (V1) reports it.
+Dependencies derive_dependencies(const Program& program, const OpTable& table);
 Dependencies derive_dependencies(const Program& program);
-
-/// Row offsets in the flat numbering: rank r's ops are [offsets[r], offsets[r + 1]).
-std::vector<OpIndex> row_offsets(const Program& program);
-
-/// The op at a flat index, and its rank.
-struct OpAt {
-  Rank rank;
-  std::int32_t position;
-};
-OpAt locate(std::span<const OpIndex> offsets, OpIndex op);
 
 }  // namespace bubblescope

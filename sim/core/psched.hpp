@@ -14,8 +14,8 @@ namespace bubblescope {
 /// is written `3F7@1`, of replica r `3F7!r1`, of slice s `3F7/s1`.
 std::string to_psched(const Program& program);
 
-/// The inverse of `to_psched`, exactly. Throws InputError `file:line:col: what; expected`.
+/// The inverse of `to_psched`, exactly; compounds are numbered in row order. What the directives leave
+/// out is read off the rows. Throws InputError `file:line:col: what; expected`.
 Program from_psched(std::string_view text, const std::string& file);
-
 
 }  // namespace bubblescope

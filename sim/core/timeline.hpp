@@ -60,7 +60,8 @@ struct MemorySample {
   std::int64_t bytes = 0;
 };
 
-/// Tracks with spans; spans of a track are in order of their start.
+/// Tracks with spans. The spans of a compute track are in order of their start; those of other tracks
+/// are in the order in which the rank issued them.
 struct Timeline {
   std::string label;     ///< `predicted`, `measured`, `imported`
   std::string schedule;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/core/time.hpp"
@@ -33,7 +34,7 @@ struct DataConfig {
 };
 
 struct TrainingConfig {
-  std::int64_t batch = 128;  ///< samples per optimizer step
+  std::int64_t batch = 128;  ///< samples per batch; one optimizer step per `accumulate` batches
   std::int64_t epochs = 1;
   std::string optimizer = "sgd";  ///< sgd, adamw
   double learning_rate = 0.1;
@@ -65,7 +66,9 @@ struct ClusterConfig {
   std::string device = "cpu";  ///< name in the hardware catalog
   LinkConfig link;
   Nanos launch = -1;           ///< per kernel; -1: the catalog's
+  std::int64_t memory = -1;    ///< bytes per device; -1: the catalog's
   double efficiency = 1.0;     ///< of the device's peak that the analytic costs assume
+  std::string channel = "async";  ///< channel mode of pipelines (sim/core/program.hpp)
 };
 
 struct PartitionConfig {
@@ -76,7 +79,8 @@ struct PartitionConfig {
 struct CostsConfig {
   std::string source = "analytic";  ///< analytic, profile, uniform
   std::filesystem::path profile;
-  std::map<std::string, Nanos> uniform;  ///< kind -> time of a whole rank's share of one microbatch
+  /// Kind -> time of a whole rank's share of one microbatch: one value, or one per rank (or stage).
+  std::map<std::string, std::vector<Nanos>> uniform;
 };
 
 struct BackendConfig {
@@ -87,8 +91,8 @@ struct BackendConfig {
 
 struct ScheduleConfig {
   std::string name;
-  std::string label;               ///< in reports; default: name and options
-  std::int64_t microbatches = 0;   ///< per iteration; 0: default (1 batch per update for local ones)
+  std::string label;               ///< in reports; default: name and options, `ppll queue=2`
+  std::int64_t microbatches = 0;   ///< per iteration; 0: the default (sim/scenario/build.hpp)
   std::map<std::string, std::string> options;
 };
 

@@ -28,7 +28,7 @@ struct ScheduleOption {
 struct ScheduleShape {
   std::int32_t ranks = 1;
   std::int32_t microbatches = 1;               ///< per iteration
-  std::map<std::string, std::string> options;  ///< by name; what is missing has its default
+  std::map<std::string, std::string> options = {};  ///< by name; what is missing has its default
   const StageCosts* costs = nullptr;  ///< for schedules that are searched; may be null
 };
 
@@ -50,7 +50,8 @@ std::span<const Schedule> schedules();
 const Schedule& find_schedule(std::string_view name);
 
 /// Checks shape and options against the schedule's table, fills defaults in, generates, and checks
-/// the result (V1, V2). Throws InputError that names the option or the shape's limit.
+/// the result (V1; a compute order that deadlocks is found where it is lowered or simulated). Throws
+/// InputError that names the option or the shape's limit.
 Program generate(const Schedule& schedule, ScheduleShape shape);
 
 /// An option's value (given or default) as text, or as a number. For generators.

@@ -1,0 +1,124 @@
+// Fills in a ReportModel from its Timelines, and writes the files.
+#include "analysis/report.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
+
+namespace bubblescope {
+
+Quartiles quartiles(std::vector<Nanos> values) {
+  Quartiles result;
+  result.count = static_cast<std::int32_t>(values.size());
+  if (values.empty()) return result;
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double share) {
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, values.size() - 1);
+    const double part = place - static_cast<double>(below);
+    return values[below] + std::llround(part * static_cast<double>(values[above] - values[below]));
+  };
+  result.q1 = at(0.25);
+  result.median = at(0.5);
+  result.q3 = at(0.75);
+  return result;
+}
+
+namespace {
+
+void complete_side(SideNumbers& side, const Timeline* timeline) {
+  if (!side.repeats.empty()) {
+    if (!side.spread) side.spread = quartiles(side.repeats);
+    if (side.iteration == 0) side.iteration = side.spread->median;
+  }
+  if (!timeline) return;
+  if (!side.bubbles) side.bubbles = bubbles(*timeline);
+  if (side.iteration == 0) side.iteration = side.bubbles->period;
+  if (side.makespan == 0) side.makespan = side.bubbles->makespan;
+  if (side.idle_fraction < 0) side.idle_fraction = side.bubbles->idle_fraction;
+  if (side.idle.empty()) side.idle = split_idle(*timeline).ranks;
+  if (!side.path) side.path = critical_path(*timeline);
+  if (side.peak_bytes.empty() && !timeline->memory.empty()) {
+    for (const auto& samples : timeline->memory) {
+      std::int64_t peak = 0;
+      for (const MemorySample& sample : samples) peak = std::max(peak, sample.bytes);
+      side.peak_bytes.push_back(peak);
+    }
+  }
+}
+
+void complete_schedule(ScheduleReport& schedule, double sensitivity_percent) {
+  if (!schedule.failure.empty()) return;
+  const Timeline* predicted = schedule.predicted_timeline ? &*schedule.predicted_timeline : nullptr;
+  const Timeline* measured = schedule.measured_timeline ? &*schedule.measured_timeline : nullptr;
+  if (predicted && !schedule.predicted) schedule.predicted.emplace();
+  if (measured && !schedule.measured) schedule.measured.emplace();
+  if (schedule.predicted) complete_side(*schedule.predicted, predicted);
+  if (schedule.measured) complete_side(*schedule.measured, measured);
+  const Timeline* any = predicted ? predicted : measured;
+  if (any) {
+    if (schedule.ranks == 0) schedule.ranks = any->ranks;
+    if (schedule.microbatches == 0) schedule.microbatches = any->microbatches;
+    if (schedule.schedule.empty()) schedule.schedule = any->schedule;
+  }
+  if (schedule.label.empty()) schedule.label = schedule.schedule;
+  if (predicted && schedule.sensitivity.empty()) schedule.sensitivity = sensitivities(*predicted, sensitivity_percent);
+  if (predicted && measured && !schedule.comparison) schedule.comparison = compare(*predicted, *measured);
+  if (schedule.predicted && schedule.measured) {
+    const SideNumbers &p = *schedule.predicted, &m = *schedule.measured;
+    if (!schedule.error && p.iteration > 0 && m.iteration > 0) {
+      schedule.error = static_cast<double>(p.iteration - m.iteration) / static_cast<double>(m.iteration);
+    }
+    if (!schedule.idle_points && p.idle_fraction >= 0 && m.idle_fraction >= 0) {
+      schedule.idle_points = 100 * (p.idle_fraction - m.idle_fraction);
+    }
+  }
+}
+
+}  // namespace
+
+void complete(ReportModel& model) {
+  for (ScheduleReport& schedule : model.schedules) complete_schedule(schedule, model.sensitivity_percent);
+  if (model.baseline.empty()) return;
+  const auto base = std::find_if(model.schedules.begin(), model.schedules.end(),
+                                 [&](const ScheduleReport& s) { return s.label == model.baseline; });
+  if (base == model.schedules.end()) {
+    std::vector<std::string> labels;
+    for (const ScheduleReport& schedule : model.schedules) labels.push_back(schedule.label);
+    throw InputError(fmt::format("the baseline '{}' is no schedule of this report{}", model.baseline,
+                                 suggestion(model.baseline, labels)));
+  }
+  const auto speedup = [](const std::optional<SideNumbers>& from, std::optional<SideNumbers>& side) {
+    if (!from || !side || side->speedup || from->iteration <= 0 || side->iteration <= 0) return;
+    side->speedup = static_cast<double>(from->iteration) / static_cast<double>(side->iteration);
+  };
+  const std::optional<SideNumbers> predicted = base->predicted, measured = base->measured;
+  for (ScheduleReport& schedule : model.schedules) {
+    speedup(predicted, schedule.predicted);
+    speedup(measured, schedule.measured);
+  }
+}
+
+std::vector<std::filesystem::path> write_report(const ReportModel& model, const std::filesystem::path& folder,
+                                                const std::string& stem, const std::vector<std::string>& formats) {
+  for (const std::string& format : formats) {
+    if (format != "html" && format != "md" && format != "json") {
+      throw InputError(fmt::format("unknown report format '{}'; expected html, md or json{}", format,
+                                   suggestion(format, {"html", "md", "json"})));
+    }
+  }
+  std::vector<std::filesystem::path> files;
+  for (const std::string& format : formats) {
+    const std::filesystem::path file = folder / (stem + "." + format);
+    write_file(file, format == "html" ? report_html(model) : format == "md" ? report_markdown(model) : report_json(model));
+    files.push_back(file);
+  }
+  return files;
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,43 @@
+// Calibration: how long every (stage, kind) of a Program takes on this machine, alone and with the other
+// ranks at work, whatever the backend.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "backend/executor.hpp"
+#include "sim/core/profile.hpp"
+
+namespace bubblescope {
+
+struct CalibrateOptions {
+  std::int32_t rounds = 5;   ///< of alone and busy, in turns, so that the machine's drift hits both
+  std::int32_t walks = 1;    ///< of a rank's row per round
+  std::int32_t waits = 200;  ///< hand-overs and barriers measured
+  std::vector<std::vector<int>> cores;  ///< rank -> cores its thread is pinned to, as given to Ranks
+  const std::atomic<bool>* stop = nullptr;  ///< set: end after the round under way
+  std::function<void(std::int32_t round)> progress;  ///< called after each round
+};
+
+struct Calibration {
+  std::vector<MeasuredOp> ops;  ///< by stage, then kind; only what occurs in the Program
+  Quartiles handover;           ///< of a message between two ranks, wake-up included
+  Quartiles sync;               ///< of a barrier, after the last rank has come
+  bool stopped = false;
+};
+
+/// Measures `program`, with or without sends and receives: every rank walks its own row with example
+/// inputs in place of what it would receive. Alone: one rank after another, the rest parked. Busy: as
+/// many ranks at once as have cores of their own, in rotating groups; only samples taken while the whole
+/// group was at work count. A first walk of every rank is not counted. What an op takes includes the
+/// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum.
+/// The devices train on the examples meanwhile: use Ranks that are thrown away afterwards.
+Calibration calibrate(const Program& program, Ranks& ranks, const CalibrateOptions& options);
+
+/// Groups of ranks that can work at once, each on cores of its own; every rank is in at least one.
+/// Ranks without cores of their own count as one core each out of `available`.
+std::vector<std::vector<Rank>> busy_groups(std::int32_t ranks, const std::vector<std::vector<int>>& cores, std::int32_t available);
+
+}  // namespace bubblescope

@@ -1,0 +1,42 @@
+// Barriers with a deterministic sum.
+#include "backend/meetings.hpp"
+
+#include <algorithm>
+
+namespace bubblescope {
+
+Meetings::Meetings(std::span<const GroupPlan> groups, std::span<Bell> bells) : groups_(groups), bells_(bells), meetings_(groups.size()) {
+  for (std::size_t g = 0; g < groups.size(); ++g) meetings_[g].contributions.resize(groups[g].members.size());
+}
+
+void Meetings::arrive(std::int32_t group, std::int64_t walk, Rank rank, double contribution, Nanos now, SpanRef span) {
+  const auto g = static_cast<std::size_t>(group);
+  const auto& members = groups_[g].members;
+  {
+    const std::lock_guard lock(mutex_);
+    Meeting& meeting = meetings_[g];
+    const auto member = std::lower_bound(members.begin(), members.end(), rank) - members.begin();
+    meeting.contributions[static_cast<std::size_t>(member)] = contribution;
+    if (meeting.arrived == 0 || now > meeting.under_way.last) {
+      meeting.under_way.last = now;
+      meeting.under_way.latest = span;
+    }
+    if (++meeting.arrived < static_cast<std::int32_t>(members.size())) return;
+    meeting.under_way.total = 0;
+    for (const double value : meeting.contributions) meeting.under_way.total += value;
+    meeting.results[walk % 2] = meeting.under_way;
+    meeting.arrived = 0;
+    meeting.completed = walk + 1;
+  }
+  for (const Rank member : members) bells_[static_cast<std::size_t>(member)].ring();
+}
+
+bool Meetings::complete(std::int32_t group, std::int64_t walk, MeetingResult& result) const {
+  const std::lock_guard lock(mutex_);
+  const Meeting& meeting = meetings_[static_cast<std::size_t>(group)];
+  if (meeting.completed <= walk) return false;
+  result = meeting.results[walk % 2];
+  return true;
+}
+
+}  // namespace bubblescope

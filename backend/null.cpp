@@ -1,0 +1,63 @@
+// The null device: sleeps to absolute points in time.
+#include "backend/null.hpp"
+
+#include <utility>
+
+#include "backend/clock.hpp"
+
+namespace bubblescope {
+namespace {
+
+class NullDevice : public Device {
+ public:
+  NullDevice(const StageCosts& costs, const NullOptions& options, const Program& program)
+      : costs_(costs), options_(options), links_(chain_links(program)) {}
+
+  void execute(const Op& op) override { pass(duration(op.stage, op.kind)); }
+
+  void execute_compound(Kind kind, std::span<const Op> parts) override {
+    Nanos total = duration(parts.front().stage, kind);
+    if (total == 0) {
+      for (const Op& part : parts) total += duration(part.stage, part.kind);
+    }
+    pass(total);
+  }
+
+  Payload output(const Op& send) override { return {nullptr, bytes(send)}; }
+  void input(const Op& recv, Payload payload) override {
+    (void)recv;
+    (void)payload;
+  }
+  Payload example(const Op& recv) override { return {nullptr, bytes(recv)}; }
+
+ private:
+  Nanos duration(Stage stage, Kind kind) const {
+    return stage >= 0 && stage < costs_.stages() ? costs_.at(stage, kind).duration : 0;
+  }
+
+  void pass(Nanos duration) const {
+    if (duration > 0) wait_until(steady_now() + duration, options_.spin);
+  }
+
+  /// An activation and its gradient have the size of the output of the stage that sends forward.
+  std::int64_t bytes(const Op& op) const {
+    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
+    const Stage stage = outer ? op.stage : links_.previous[static_cast<std::size_t>(op.stage)];
+    return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).output : 0;
+  }
+
+  StageCosts costs_;
+  NullOptions options_;
+  ChainLinks links_;
+};
+
+}  // namespace
+
+NullBackend::NullBackend(StageCosts costs, NullOptions options) : costs_(std::move(costs)), options_(options) {}
+
+std::unique_ptr<Device> NullBackend::device(Rank rank, const Program& program) {
+  (void)rank;
+  return std::make_unique<NullDevice>(costs_, options_, program);
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,67 @@
+// Rehearsing one rank's row.
+#include "backend/rehearsal.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/clock.hpp"
+
+namespace bubblescope {
+
+Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.iterations) {
+  const ChainLinks links = chain_links(program);
+  const bool gradients = program.profile == Profile::backprop || program.profile == Profile::delayed;
+  const bool communicates = std::any_of(program.rows.begin(), program.rows.end(), [](const auto& row) {
+    return std::any_of(row.begin(), row.end(), [](const Op& op) { return is_p2p(op.kind); });
+  });
+  const auto elsewhere = [&](Stage stage) { return stage >= 0 && program.stage_rank[static_cast<std::size_t>(stage)] != rank; };
+  const auto as = [](Op op, Kind kind) {
+    op.kind = kind;
+    return op;
+  };
+  for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
+    for (const Op& part : program.parts_of(op)) {
+      if (is_recv(part.kind)) continue;  // the op that uses it gets an example
+      Step step{part, {}};
+      if (part.stage < 0) {
+        steps_.push_back(std::move(step));
+        continue;
+      }
+      const auto stage = static_cast<std::size_t>(part.stage);
+      const bool backward = gradients && (part.kind == Kind::B || part.kind == Kind::I);
+      if (part.kind == Kind::F && elsewhere(links.previous[stage])) step.inputs.push_back(as(part, Kind::RECV_F));
+      if (backward && elsewhere(links.next[stage])) step.inputs.push_back(as(part, Kind::RECV_B));
+      steps_.push_back(std::move(step));
+      if (communicates) continue;
+      if (part.kind == Kind::F && elsewhere(links.next[stage])) steps_.push_back({as(part, Kind::SEND_F), {}});
+      if (backward && elsewhere(links.previous[stage])) steps_.push_back({as(part, Kind::SEND_B), {}});
+    }
+  }
+}
+
+void Rehearsal::walk(Device& device, std::vector<Sample>& samples) {
+  for (const Step& step : steps_) {
+    Op op = step.op;
+    op.iteration += next_;
+    if (is_send(op.kind)) {
+      device.output(op);
+      continue;
+    }
+    std::vector<std::pair<Op, Payload>> inputs;
+    for (Op recv : step.inputs) {
+      recv.iteration += next_;
+      inputs.emplace_back(recv, device.example(recv));
+    }
+    const Nanos start = steady_now();
+    if (is_collective(op.kind)) {
+      device.reduced(op, device.contribution(op));
+    } else {
+      for (auto& [recv, payload] : inputs) device.input(recv, std::move(payload));
+      device.execute(op);
+    }
+    if (op.stage >= 0) samples.push_back({op.stage, op.kind, start, steady_now()});
+  }
+  next_ += iterations_;
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,336 @@
+// The LibTorch device of one rank.
+#include "backend/torch/device.hpp"
+
+#include <ATen/Parallel.h>
+#include <c10/core/AutogradState.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "backend/torch/random.hpp"
+#include "sim/core/error.hpp"
+#include "sim/workload/partition.hpp"
+
+namespace bubblescope {
+
+namespace {
+
+constexpr std::uint64_t kExample = 21;
+
+BatchPlan batch_plan(const TorchShared& shared, const Program& program) {
+  const TorchConfig& config = shared.config;
+  return {config.seed, config.batch, config.microbatch, program.microbatches, config.augment, shared.dtype};
+}
+
+/// 1 / (backwards of the stage up to its next update), by microbatch. Later iterations repeat the first.
+std::map<Microbatch, double> loss_scales(const Program& program, Rank rank, Stage stage) {
+  std::map<Microbatch, double> scales;
+  std::vector<Microbatch> pending;
+  const auto settle = [&] {
+    for (const Microbatch microbatch : pending) scales[microbatch] = 1.0 / static_cast<double>(pending.size());
+    pending.clear();
+  };
+  for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
+    for (const Op& part : program.parts_of(op)) {
+      if (part.stage != stage || part.iteration != 0) continue;
+      if (is_backward(part.kind)) pending.push_back(part.microbatch);
+      if (part.kind == Kind::U) settle();
+    }
+  }
+  settle();
+  return scales;
+}
+
+void require_executable(const Program& program, const TorchShared& shared) {
+  const auto stages = static_cast<std::int32_t>(shared.config.cuts.size()) + 1;
+  if (program.stages() != stages) {
+    throw InputError(fmt::format("the schedule has {} stages; the model is cut into {}", program.stages(), stages));
+  }
+  if (program.chains.size() != 1) throw InputError("the CPU backend runs schedules of one chain; this one has more");
+  const bool local = program.profile == Profile::local || program.profile == Profile::local_serial;
+  if (program.profile == Profile::delayed || (!local && program.weights != WeightPolicy::flush)) {
+    throw InputError("the CPU backend runs schedules that update at a flush; this one keeps several versions of the weights");
+  }
+  if (shared.config.clip_norm <= 0 || program.profile != Profile::backprop) return;
+  for (const auto& row : program.rows) {
+    const bool updates = std::any_of(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::U; });
+    const bool synchronises = std::any_of(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::SYNC; });
+    if (updates && !synchronises) {
+      throw InputError("clipping by the global norm needs a SYNC before the updates of the schedule; this one has none");
+    }
+  }
+}
+
+std::int64_t bytes_of(const torch::Tensor& tensor) {
+  return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
+}
+
+torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch>, torch::Tensor>& tensors, const Op& op,
+                   std::string_view what) {
+  const auto found = tensors.find({op.stage, op.iteration, op.microbatch});
+  if (found == tensors.end()) throw RunError(fmt::format("{} of iteration {}: there is no {}", cell(op), op.iteration, what));
+  torch::Tensor tensor = std::move(found->second);
+  tensors.erase(found);
+  return tensor;
+}
+
+}  // namespace
+
+TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program)
+    : shared_(std::move(shared)),
+      local_(program.profile == Profile::local || program.profile == Profile::local_serial),
+      last_stage_(program.stages() - 1),
+      batches_(shared_->config.data, batch_plan(*shared_, program)),
+      last_loss_(std::numeric_limits<double>::quiet_NaN()) {
+  require_executable(program, *shared_);
+  // OpenMP keeps the number of threads per calling thread, so this sets it for this rank alone.
+  at::set_num_threads(shared_->config.threads);
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+
+  const ModuleOptions options{.dtype = shared_->dtype, .seed = shared_->config.seed};
+  const std::vector<StageRange> ranges = stage_ranges(shared_->graph, shared_->config.cuts);
+  for (Stage stage = 0; stage < program.stages(); ++stage) {
+    if (program.stage_rank[static_cast<std::size_t>(stage)] != rank) continue;
+    Held& held = held_[stage];
+    held.stage = stage;
+    held.first = stage == 0;
+    held.last = stage == last_stage_;
+    const StageRange range = ranges[static_cast<std::size_t>(stage)];
+    held.module = std::make_unique<StageModule>(shared_->graph, range.first, range.last, options);
+    std::vector<NamedTensor> parameters = held.module->parameters();
+    if (local_ || held.last) {
+      const AuxiliaryNetwork network = held.last ? output_loss() : shared_->auxiliaries[static_cast<std::size_t>(stage)];
+      held.auxiliary = std::make_unique<AuxiliaryModule>(network, stage, options);
+      for (const NamedTensor& parameter : held.auxiliary->parameters()) {
+        parameters.push_back({"auxiliary." + parameter.name, parameter.tensor});
+      }
+      for (const NamedTensor& buffer : held.auxiliary->buffers()) held.weight_bytes += bytes_of(buffer.tensor);
+    }
+    for (const NamedTensor& parameter : parameters) held.weight_bytes += bytes_of(parameter.tensor);
+    for (const NamedTensor& buffer : held.module->buffers()) held.weight_bytes += bytes_of(buffer.tensor);
+    held.optimizer = std::make_unique<StageOptimizer>(shared_->config.optimizer, std::move(parameters));
+    held.scale = loss_scales(program, rank, stage);
+  }
+}
+
+TorchDevice::Held& TorchDevice::held(const Op& op) {
+  const auto found = held_.find(op.stage);
+  if (found == held_.end()) throw RunError(fmt::format("{}: this rank does not hold stage {}", cell(op), op.stage));
+  return found->second;
+}
+
+TorchDevice::InFlight& TorchDevice::flying(Held& stage, const Op& op) {
+  const auto found = stage.flying.find({op.iteration, op.microbatch});
+  if (found == stage.flying.end()) throw RunError(fmt::format("{} of iteration {}: its forward has not run", cell(op), op.iteration));
+  return found->second;
+}
+
+ForwardContext TorchDevice::context(const Op& op) const {
+  return {.seed = shared_->config.seed, .iteration = op.iteration, .microbatch = op.microbatch};
+}
+
+void TorchDevice::execute(const Op& op) {
+  try {
+    Held& stage = held(op);
+    switch (op.kind) {
+      case Kind::F: return forward(stage, op);
+      case Kind::B: return backward(stage, op);
+      case Kind::A: return compute_loss(stage, op, flying(stage, op));
+      case Kind::LB: return local_backward(stage, op);
+      case Kind::U: return update(stage);
+      default: throw RunError(fmt::format("{}: {} is not available in the CPU backend", cell(op), mnemonic(op.kind)));
+    }
+  } catch (const c10::Error& error) {
+    throw RunError(fmt::format("{} of iteration {}: {}", cell(op), op.iteration, error.what_without_backtrace()));
+  }
+}
+
+void TorchDevice::forward(Held& stage, const Op& op) {
+  const Key key{op.stage, op.iteration, op.microbatch};
+  InFlight flight;
+  flight.input = stage.first ? batches_.batch(op.iteration, op.microbatch).images : take(activations_, op, "input");
+  if (!local_ && !stage.first) flight.input = flight.input.detach().requires_grad_(true);
+  flight.output = stage.module->forward(flight.input, context(op));
+  if (!stage.last) {
+    auto& onward = here(op.stage + 1) ? activations_[Key{op.stage + 1, op.iteration, op.microbatch}] : outgoing_activations_[key];
+    onward = flight.output.detach();
+  } else if (!local_) {
+    compute_loss(stage, op, flight);
+  }
+  stage.flying.insert_or_assign({op.iteration, op.microbatch}, std::move(flight));
+}
+
+void TorchDevice::compute_loss(Held& stage, const Op& op, InFlight& flight) {
+  if (!stage.auxiliary) throw RunError(fmt::format("{}: stage {} has no local loss", cell(op), op.stage));
+  const torch::Tensor images =
+      stage.auxiliary->needs_images() ? batches_.pictures(op.iteration, op.microbatch) : torch::Tensor();
+  flight.loss = stage.auxiliary->loss(flight.output, batches_.labels(op.iteration, op.microbatch), images, context(op));
+  last_loss_ = flight.loss.item<double>();
+  if (!std::isfinite(last_loss_)) {
+    throw RunError(fmt::format("{}: the loss of stage {} in iteration {} is {}; training has diverged", cell(op), op.stage,
+                               op.iteration, last_loss_));
+  }
+  losses_.push_back({op.iteration, op.microbatch, op.stage, last_loss_});
+}
+
+void TorchDevice::backward(Held& stage, const Op& op) {
+  if (local_) throw RunError(fmt::format("{}: B in a schedule with local losses", cell(op)));
+  InFlight& flight = flying(stage, op);
+  if (stage.last) {
+    flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
+  } else {
+    flight.output.backward(take(gradients_, op, "gradient of its output"));
+  }
+  if (!stage.first) {
+    const Key previous{op.stage - 1, op.iteration, op.microbatch};
+    auto& onward = here(op.stage - 1) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch}];
+    onward = flight.input.grad();
+  }
+  stage.flying.erase({op.iteration, op.microbatch});
+  count_gradients(stage);
+}
+
+void TorchDevice::local_backward(Held& stage, const Op& op) {
+  if (!local_) throw RunError(fmt::format("{}: LB in a schedule without local losses", cell(op)));
+  InFlight& flight = flying(stage, op);
+  if (!flight.loss.defined()) compute_loss(stage, op, flight);
+  flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
+  stage.flying.erase({op.iteration, op.microbatch});
+  count_gradients(stage);
+}
+
+/// Counts once after every update: memory is asked for after every op.
+void TorchDevice::count_gradients(Held& stage) {
+  if (stage.gradient_bytes > 0) return;
+  for (const NamedTensor& parameter : stage.optimizer->parameters()) stage.gradient_bytes += bytes_of(parameter.tensor.grad());
+}
+
+void TorchDevice::update(Held& stage) {
+  const double limit = shared_->config.clip_norm;
+  if (local_ && limit > 0) stage.optimizer->clip(std::sqrt(stage.optimizer->squared_norm()), limit);
+  stage.optimizer->step(shared_->config.rate.at(stage.updates++));
+  stage.gradient_bytes = 0;
+  if (stage.optimizer_bytes == 0) stage.optimizer_bytes = stage.optimizer->state_bytes();
+}
+
+Payload TorchDevice::output(const Op& send) {
+  torch::Tensor tensor = send.kind == Kind::SEND_F ? take(outgoing_activations_, send, "output")
+                                                   : take(outgoing_gradients_, send, "gradient of its input");
+  const std::int64_t bytes = bytes_of(tensor);
+  return {std::make_shared<torch::Tensor>(std::move(tensor)), bytes};
+}
+
+void TorchDevice::input(const Op& recv, Payload payload) {
+  auto& tensors = recv.kind == Kind::RECV_F ? activations_ : gradients_;
+  tensors[Key{recv.stage, recv.iteration, recv.microbatch}] = *std::static_pointer_cast<torch::Tensor>(payload.data);
+}
+
+double TorchDevice::contribution(const Op&) {
+  if (local_ || shared_->config.clip_norm <= 0) return 0;
+  double sum = 0;
+  for (const auto& [number, stage] : held_) sum += stage.optimizer->squared_norm();
+  return sum;
+}
+
+void TorchDevice::reduced(const Op&, double total) {
+  if (local_ || shared_->config.clip_norm <= 0) return;
+  for (auto& [number, stage] : held_) stage.optimizer->clip(std::sqrt(total), shared_->config.clip_norm);
+}
+
+Payload TorchDevice::example(const Op& recv) {
+  const std::vector<StageRange> ranges = stage_ranges(shared_->graph, shared_->config.cuts);
+  const StageRange range = ranges[static_cast<std::size_t>(recv.stage)];
+  const Shape& shape = recv.kind == Kind::RECV_F ? shared_->graph.layers[static_cast<std::size_t>(range.first)].input
+                                                 : shared_->graph.layers[static_cast<std::size_t>(range.last) - 1].output;
+  std::vector<std::int64_t> sizes{shared_->config.microbatch};
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  torch::Tensor tensor = torch::empty(sizes, shared_->dtype);
+  auto generator = at::detail::createCPUGenerator(mix_key({shared_->config.seed, kExample, static_cast<std::uint64_t>(recv.stage)}));
+  tensor.normal_(0, 1, generator);
+  const std::int64_t bytes = bytes_of(tensor);
+  return {std::make_shared<torch::Tensor>(std::move(tensor)), bytes};
+}
+
+std::int64_t TorchDevice::memory_bytes() const {
+  std::int64_t bytes = 0;
+  std::vector<std::pair<const void*, std::int64_t>> tensors;  // a message shares the output's memory
+  const auto add = [&](const torch::Tensor& tensor) {
+    if (tensor.defined()) tensors.emplace_back(tensor.const_data_ptr(), bytes_of(tensor));
+  };
+  for (const auto* waiting : {&activations_, &gradients_, &outgoing_activations_, &outgoing_gradients_}) {
+    for (const auto& [key, tensor] : *waiting) add(tensor);
+  }
+  for (const auto& [number, stage] : held_) {
+    bytes += stage.weight_bytes + stage.gradient_bytes + stage.optimizer_bytes;
+    for (const auto& [key, flight] : stage.flying) {
+      add(flight.input);
+      add(flight.output);
+    }
+  }
+  std::sort(tensors.begin(), tensors.end());
+  const auto last = std::unique(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first == b.first; });
+  for (auto tensor = tensors.begin(); tensor != last; ++tensor) bytes += tensor->second;
+  return bytes;
+}
+
+std::vector<LossRecord> TorchDevice::take_losses() { return std::exchange(losses_, {}); }
+
+std::vector<TorchDevice::StageView> TorchDevice::stages() {
+  std::vector<StageView> views;
+  for (auto& [number, stage] : held_) views.push_back({number, stage.module.get(), stage.auxiliary.get()});
+  return views;
+}
+
+std::map<std::string, torch::Tensor> TorchDevice::state() const {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& [number, stage] : held_) {
+    for (const NamedTensor& t : stage.module->parameters()) state["model." + t.name] = t.tensor.detach();
+    for (const NamedTensor& t : stage.module->buffers()) state["model." + t.name] = t.tensor;
+    if (stage.auxiliary) {
+      const std::string prefix = fmt::format("auxiliary.{}.", number);
+      for (const NamedTensor& t : stage.auxiliary->parameters()) state[prefix + t.name] = t.tensor.detach();
+      for (const NamedTensor& t : stage.auxiliary->buffers()) state[prefix + t.name] = t.tensor;
+    }
+    for (const auto& [name, tensor] : stage.optimizer->state()) state[fmt::format("optimizer.{}.{}", number, name)] = tensor;
+    state[fmt::format("updates.{}", number)] = torch::tensor(stage.updates, torch::kInt64);
+  }
+  return state;
+}
+
+void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
+  const torch::NoGradGuard no_grad;
+  const auto copy = [&](const std::string& name, const torch::Tensor& to) {
+    const auto found = state.find(name);
+    if (found == state.end()) throw InputError(fmt::format("tensor '{}' is missing", name));
+    const torch::Tensor& from = found->second;
+    if (from.sizes() != to.sizes() || from.scalar_type() != to.scalar_type()) {
+      throw InputError(fmt::format("tensor '{}' has another shape or precision than in this run", name));
+    }
+    torch::Tensor target = to.detach();
+    target.copy_(from);
+  };
+  for (auto& [number, stage] : held_) {
+    for (const NamedTensor& t : stage.module->parameters()) copy("model." + t.name, t.tensor);
+    for (const NamedTensor& t : stage.module->buffers()) copy("model." + t.name, t.tensor);
+    if (stage.auxiliary) {
+      const std::string prefix = fmt::format("auxiliary.{}.", number);
+      for (const NamedTensor& t : stage.auxiliary->parameters()) copy(prefix + t.name, t.tensor);
+      for (const NamedTensor& t : stage.auxiliary->buffers()) copy(prefix + t.name, t.tensor);
+    }
+    const std::string prefix = fmt::format("optimizer.{}.", number);
+    std::map<std::string, torch::Tensor> optimizer;
+    for (const auto& [name, tensor] : state) {
+      if (name.starts_with(prefix)) optimizer.emplace(name.substr(prefix.size()), tensor);
+    }
+    stage.optimizer->load(optimizer);
+    torch::Tensor updates = torch::tensor(std::int64_t{0}, torch::kInt64);
+    copy(fmt::format("updates.{}", number), updates);
+    stage.updates = updates.item<std::int64_t>();
+    stage.optimizer_bytes = stage.optimizer->state_bytes();
+  }
+}
+
+}  // namespace bubblescope

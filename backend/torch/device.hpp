@@ -1,0 +1,129 @@
+// The LibTorch device of one rank: runs the compute ops of the stages that the rank holds. The
+// executor calls it; modules, batches and optimizers do the work.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "backend/torch/batches.hpp"
+#include "backend/torch/config.hpp"
+#include "backend/torch/modules.hpp"
+#include "backend/torch/optimizer.hpp"
+
+namespace bubblescope {
+
+/// What `TorchBackend` hands to all its devices, built once.
+struct TorchShared {
+  TorchConfig config;
+  LayerGraph graph;
+  std::vector<AuxiliaryNetwork> auxiliaries;  ///< by stage
+  torch::Dtype dtype = torch::kFloat32;
+};
+
+/// A microbatch's loss, unscaled (the mean over its samples).
+struct LossRecord {
+  std::int64_t iteration = 0;
+  Microbatch microbatch = 0;
+  Stage stage = 0;
+  double loss = 0;
+};
+
+/// Executes F, B, A, LB and U; I, W and R throw RunError.
+///
+/// * F of the first stage draws its batch; F of a backprop Program's last stage computes the
+///   cross-entropy as well. A computes the local loss of its stage (the last stage's: cross-entropy
+///   of the model's own logits). LB goes back through auxiliary network and block, B through the
+///   block. U steps the optimizer of block and auxiliary network and drops the gradients.
+/// * Gradients are means over everything between two updates: a microbatch's loss counts
+///   1 / (backwards of its stage up to the next U).
+/// * Randomness comes from the key (seed, layer, iteration, microbatch); autograd runs on the rank's
+///   own thread.
+/// * Clipping: backprop Programs by the global norm, through `contribution` and `reduced` at SYNC
+///   (a Program without SYNC is refused); local ones by each stage's own norm inside U.
+class TorchDevice : public Device {
+ public:
+  TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program);
+
+  void execute(const Op& op) override;
+  Payload output(const Op& send) override;
+  void input(const Op& recv, Payload payload) override;
+  double contribution(const Op& sync) override;
+  void reduced(const Op& sync, double total) override;
+  Payload example(const Op& recv) override;
+  /// Weights, buffers, gradients, optimizer state, and inputs, outputs and messages held now; what
+  /// autograd saves inside a stage is not known here.
+  std::int64_t memory_bytes() const override;
+  double last_loss() const override { return last_loss_; }
+
+  /// The losses computed since the last call.
+  std::vector<LossRecord> take_losses();
+
+  /// One stage of this rank. Modules must only be used while the rank is idle.
+  struct StageView {
+    Stage stage = 0;
+    StageModule* module = nullptr;
+    AuxiliaryModule* auxiliary = nullptr;  ///< null where the stage computes no loss
+  };
+  std::vector<StageView> stages();
+
+  /// Everything that training changes, by name: `model.X`, `auxiliary.STAGE.X`, `optimizer.STAGE.X`,
+  /// `updates.STAGE`. Tensors are shared with the device, not copied.
+  std::map<std::string, torch::Tensor> state() const;
+  /// Copies them in; names of other ranks' stages are ignored. Throws InputError naming a tensor that
+  /// is missing or has another shape or precision.
+  void load(const std::map<std::string, torch::Tensor>& state);
+
+ private:
+  /// A microbatch between its F and its backward.
+  struct InFlight {
+    torch::Tensor input;   ///< a leaf; requires a gradient where one is sent back
+    torch::Tensor output;  ///< with its graph
+    torch::Tensor loss;    ///< with its graph; undefined before it is computed
+  };
+  struct Held {
+    Stage stage = 0;
+    bool first = false;
+    bool last = false;
+    std::unique_ptr<StageModule> module;
+    std::unique_ptr<AuxiliaryModule> auxiliary;
+    std::unique_ptr<StageOptimizer> optimizer;
+    std::int64_t updates = 0;
+    std::int64_t weight_bytes = 0;     ///< buffers included
+    std::int64_t gradient_bytes = 0;   ///< 0 right after an update
+    std::int64_t optimizer_bytes = 0;
+    std::map<Microbatch, double> scale;  ///< of the loss, by microbatch
+    std::map<std::pair<std::int64_t, Microbatch>, InFlight> flying;
+  };
+  /// (stage, iteration, microbatch)
+  using Key = std::tuple<Stage, std::int64_t, Microbatch>;
+
+  Held& held(const Op& op);
+  InFlight& flying(Held& stage, const Op& op);
+  ForwardContext context(const Op& op) const;
+  void forward(Held& stage, const Op& op);
+  void compute_loss(Held& stage, const Op& op, InFlight& flight);
+  void backward(Held& stage, const Op& op);
+  void local_backward(Held& stage, const Op& op);
+  void update(Held& stage);
+  static void count_gradients(Held& stage);
+  bool here(Stage stage) const { return held_.contains(stage); }
+
+  std::shared_ptr<const TorchShared> shared_;
+  bool local_ = false;
+  std::int32_t last_stage_ = 0;
+  Batches batches_;
+  std::map<Stage, Held> held_;
+  std::map<Key, torch::Tensor> activations_;  ///< inputs that wait for their F
+  std::map<Key, torch::Tensor> gradients_;    ///< of outputs, waiting for their B
+  std::map<Key, torch::Tensor> outgoing_activations_;  ///< outputs that wait for their SEND_F
+  std::map<Key, torch::Tensor> outgoing_gradients_;    ///< of inputs, waiting for their SEND_B
+  std::vector<LossRecord> losses_;
+  double last_loss_;
+};
+
+}  // namespace bubblescope

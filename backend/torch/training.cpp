@@ -1,0 +1,118 @@
+// Training: epochs of iterations, evaluation after each, checkpoints.
+#include "backend/torch/training.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+
+#include "backend/torch/batches.hpp"
+#include "backend/torch/checkpoint.hpp"
+#include "backend/torch/device.hpp"
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+
+namespace {
+
+constexpr const char* kLosses = "log.losses";
+
+/// Moves the last stage's losses of the iterations since `log.losses.size()` into the log.
+void collect_losses(Ranks& ranks, const Program& program, TrainingLog& log) {
+  std::vector<LossRecord> records;
+  std::mutex mutex;
+  ranks.each([&](Rank, Device& device) {
+    const std::vector<LossRecord> mine = dynamic_cast<TorchDevice&>(device).take_losses();
+    const std::lock_guard lock(mutex);
+    std::copy_if(mine.begin(), mine.end(), std::back_inserter(records),
+                 [&](const LossRecord& record) { return record.stage == program.stages() - 1; });
+  });
+  std::stable_sort(records.begin(), records.end(), [](const LossRecord& a, const LossRecord& b) {
+    return std::pair(a.iteration, a.microbatch) < std::pair(b.iteration, b.microbatch);
+  });
+  for (auto first = records.begin(); first != records.end();) {
+    const auto last = std::find_if(first, records.end(), [&](const LossRecord& r) { return r.iteration != first->iteration; });
+    const double sum = std::accumulate(first, last, 0.0, [](double s, const LossRecord& r) { return s + r.loss; });
+    log.losses.push_back(sum / static_cast<double>(last - first));
+    first = last;
+  }
+}
+
+void save(Ranks& ranks, const TrainingLog& log, const std::map<std::string, std::string>& run,
+          const std::filesystem::path& file) {
+  Checkpoint checkpoint{log.iterations, run, {}};
+  std::mutex mutex;
+  ranks.each([&](Rank, Device& device) {
+    auto state = dynamic_cast<TorchDevice&>(device).state();
+    const std::lock_guard lock(mutex);
+    checkpoint.tensors.merge(state);
+  });
+  checkpoint.tensors[kLosses] = torch::tensor(log.losses, torch::kFloat64);
+  write_checkpoint(checkpoint, file);
+}
+
+void restore(Ranks& ranks, TrainingLog& log, const std::map<std::string, std::string>& run,
+             const std::filesystem::path& file) {
+  const Checkpoint checkpoint = read_checkpoint(file);
+  require_same_run(checkpoint, run, file);
+  try {
+    ranks.each([&](Rank, Device& device) { dynamic_cast<TorchDevice&>(device).load(checkpoint.tensors); });
+  } catch (const InputError& error) {
+    throw InputError(file.string() + ": " + error.what());
+  }
+  log.iterations = checkpoint.iteration;
+  if (const auto losses = checkpoint.tensors.find(kLosses); losses != checkpoint.tensors.end()) {
+    const auto* first = losses->second.data_ptr<double>();
+    log.losses.assign(first, first + losses->second.numel());
+  }
+}
+
+double mean_from(const std::vector<double>& values, std::size_t first) {
+  if (first >= values.size()) return 0;
+  return std::accumulate(values.begin() + static_cast<std::ptrdiff_t>(first), values.end(), 0.0) /
+         static_cast<double>(values.size() - first);
+}
+
+}  // namespace
+
+std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& program, std::int64_t epochs) {
+  const std::int64_t samples = config.data->train.count() / config.batch * config.batch * epochs;
+  const std::int64_t per_iteration = config.microbatch * program.microbatches;
+  return (samples + per_iteration - 1) / per_iteration;
+}
+
+TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& config, const TrainOptions& options) {
+  const std::map<std::string, std::string> run = describe_run(config, program);
+  TrainingLog log;
+  if (options.resume) restore(ranks, log, run, options.checkpoint);
+  const bool saves = !options.checkpoint.empty();
+  bool saved = false;
+  for (std::int64_t epoch = 1; epoch <= options.epochs && !log.stopped; ++epoch) {
+    const std::int64_t first = iterations_of_epochs(config, program, epoch - 1);
+    const std::int64_t last = iterations_of_epochs(config, program, epoch);
+    if (last <= log.iterations) continue;
+    ExecuteOptions execution;
+    execution.iterations = static_cast<std::int32_t>(last - log.iterations);
+    execution.first_iteration = static_cast<std::int32_t>(log.iterations);
+    execution.cores = options.cores;
+    execution.record = false;
+    execution.stop = options.stop;
+    execution.progress = options.progress;
+    const Execution done = execute(program, ranks, execution);
+    log.iterations += done.iterations_done;
+    log.stopped = done.stopped;
+    collect_losses(ranks, program, log);
+    saved = false;
+    if (log.iterations < last) break;
+    const EpochResult result{epoch, log.iterations, mean_from(log.losses, static_cast<std::size_t>(first)), evaluate(ranks, config)};
+    log.epochs.push_back(result);
+    if (saves && options.checkpoint_every > 0 && epoch % options.checkpoint_every == 0) {
+      save(ranks, log, run, options.checkpoint);
+      saved = true;
+    }
+    if (options.epoch_done) options.epoch_done(result);
+  }
+  if (saves && !saved) save(ranks, log, run, options.checkpoint);
+  return log;
+}
+
+}  // namespace bubblescope

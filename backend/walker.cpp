@@ -1,0 +1,220 @@
+// What a rank does at each step, what it waits for there, and what it records.
+#include "backend/walker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace bubblescope {
+
+Walker::Walker(Run& run, Rank rank, Device& device, RankRecord& record)
+    : run_(run), rank_(rank), device_(device), record_(record), steps_(run.plan.ranks[static_cast<std::size_t>(rank)]),
+      bell_(run.bells[static_cast<std::size_t>(rank)]) {
+  std::size_t most_parts = 1, takes = 0;
+  for (const Step& step : steps_) {
+    most_parts = std::max(most_parts, step.parts.size());
+    takes += step.takes.size();
+  }
+  parts_.reserve(most_parts);
+  if (!run.options.record) return;
+  const auto walks = static_cast<std::size_t>(std::max(0, run.options.iterations));
+  record_.spans.reserve((steps_.size() + takes) * walks);
+  record_.deliveries.reserve(takes * walks);
+  record_.memory.reserve(steps_.size() * walks);
+  samples_memory_ = true;
+}
+
+void Walker::walk() {
+  try {
+    run_.start.arrive(0, 0, rank_, 0, steady_now(), {});
+    MeetingResult released;
+    run_.control.await(bell_, run_.spin, [&] { return run_.start.complete(0, 0, released); });
+    for (walk_ = 0; run_.control.begin(walk_); ++walk_) {
+      recording_ = run_.options.record && walk_ >= run_.options.warmup;
+      for (const Step& step : steps_) {
+        step_ = &step;
+        take(step);
+      }
+      step_ = nullptr;
+      if (rank_ == 0 && run_.options.progress) run_.options.progress(first_of_walk(walk_ + 1) - 1);
+    }
+  } catch (const Aborted&) {
+  } catch (const std::exception& error) {
+    fail(error.what());
+  } catch (...) {
+    fail("an error of unknown type");
+  }
+}
+
+std::int32_t Walker::first_of_walk(std::int64_t walk) const {
+  return run_.options.first_iteration + static_cast<std::int32_t>(walk) * run_.program.iterations;
+}
+
+void Walker::fail(const std::string& what) {
+  if (step_ == nullptr) {
+    run_.control.fail(fmt::format("rank {}, after iteration {}: {}", rank_, first_of_walk(walk_ + 1) - 1, what));
+  } else {
+    run_.control.fail(fmt::format("rank {}, op {} ({}), iteration {}: {}", rank_, step_->position, cell(run_.program, step_->op),
+                                  numbered(step_->op).iteration, what));
+  }
+}
+
+Op Walker::numbered(Op op) const {
+  op.iteration += first_of_walk(walk_);
+  return op;
+}
+
+NvtxRange Walker::annotate(const Step& step) const { return NvtxRange(step.nvtx, step.op.kind, numbered(step.op).iteration); }
+
+SpanRef Walker::begin_span(Op op, Nanos start) {
+  if (!recording_) return {};
+  op.iteration += static_cast<std::int32_t>(walk_ - run_.options.warmup) * run_.program.iterations;
+  record_.spans.push_back({start, start, op, waited_for_, wait_, 0, -1});
+  return {rank_, static_cast<std::int32_t>(record_.spans.size()) - 1};
+}
+
+void Walker::waited(Wait wait, SpanRef span) {
+  wait_ = wait;
+  waited_for_ = span;
+}
+
+void Walker::sample_memory(Nanos now) {
+  if (!samples_memory_) return;
+  const std::int64_t bytes = device_.memory_bytes();
+  samples_memory_ = bytes >= 0;
+  if (bytes >= 0) record_.memory.push_back({now, bytes});
+}
+
+void Walker::take(const Step& step) {
+  switch (step.action) {
+    case Action::compute: return compute(step);
+    case Action::send: return send(step);
+    case Action::receive: return receive(step);
+    case Action::meet: return meet(step);
+  }
+}
+
+bool Walker::await_data(std::int32_t message, Delivery& delivery) {
+  bool blocked = run_.control.await(bell_, run_.spin, [&] {
+    delivery = run_.channels.delivery(message, walk_);
+    return delivery.received;
+  });
+  if (delivery.wire > 0 && delivery.available > steady_now()) {
+    run_.control.sleep_until(delivery.available);
+    blocked = true;
+  }
+  return blocked;
+}
+
+void Walker::compute(const Step& step) {
+  for (const std::int32_t message : step.takes) {
+    Delivery delivery;
+    const bool blocked = await_data(message, delivery);
+    if (!recording_) continue;
+    record_.deliveries.push_back(delivery);
+    const Message& what = run_.plan.messages[static_cast<std::size_t>(message)];
+    if (run_.plan.edges[static_cast<std::size_t>(what.edge)].rules.receive == Receive::posted) receive_posted(what, delivery, blocked);
+  }
+  const Nanos start = steady_now();
+  const SpanRef own = begin_span(step.op, start);
+  for (const std::int32_t message : step.takes) {
+    Payload payload = run_.channels.take(message, walk_, start, own);
+    device_.input(numbered(run_.plan.messages[static_cast<std::size_t>(message)].recv), std::move(payload));
+  }
+  run_op(step);
+  if (own.index < 0) return;
+  const Nanos end = steady_now();
+  span(own).end = end;
+  span(own).name = step.name;
+  waited(Wait::stream, own);
+  sample_memory(end);
+}
+
+void Walker::run_op(const Step& step) {
+  const NvtxRange range = annotate(step);  // leaves out what the op waited for
+  if (!is_compound(step.op.kind)) {
+    device_.execute(numbered(step.op));
+    return;
+  }
+  parts_.clear();
+  for (const Op& part : step.parts) parts_.push_back(numbered(part));
+  device_.execute_compound(step.op.kind, parts_);
+}
+
+/// The span of a receive that was posted: its transfer and, where the rank waited, until it had noticed.
+void Walker::receive_posted(const Message& message, const Delivery& delivery, bool blocked) {
+  const SpanRef own = begin_span(message.recv, delivery.start);
+  Record& received = span(own);
+  received.end = blocked ? std::max(delivery.available, steady_now()) : delivery.available;
+  received.bytes = delivery.bytes;
+  const bool behind = delivery.wait == Wait::channel_order;
+  received.wait = behind ? Wait::channel_order : Wait::data;
+  received.waited_for = behind ? delivery.waited_for : delivery.send;
+  if (blocked) waited(Wait::transfer, own);
+}
+
+void Walker::send(const Step& step) {
+  const NvtxRange range = annotate(step);
+  Payload payload = device_.output(numbered(step.op));
+  const Nanos now = steady_now();
+  const SpanRef own = begin_span(step.op, now);
+  if (own.index >= 0) span(own).bytes = payload.bytes;
+  run_.channels.offer(step.message, walk_, std::move(payload), now, own);
+  const Message& message = run_.plan.messages[static_cast<std::size_t>(step.message)];
+  if (run_.plan.edges[static_cast<std::size_t>(message.edge)].rules.send != Send::holding) return;
+  Delivery delivery;
+  bool blocked = run_.control.await(bell_, run_.spin, [&] {
+    delivery = run_.channels.delivery(step.message, walk_);
+    return delivery.accepted;
+  });
+  if (delivery.start > steady_now()) {
+    run_.control.sleep_until(delivery.start);
+    blocked = true;
+  }
+  if (blocked) waited(Wait::capacity, own);
+}
+
+void Walker::receive(const Step& step) {
+  const NvtxRange range = annotate(step);
+  const Nanos now = steady_now();
+  const SpanRef own = begin_span(step.op, now);
+  run_.channels.arrive(step.message, walk_, now, own);
+  Delivery delivery;
+  const bool blocked = await_data(step.message, delivery);
+  if (own.index < 0) return;
+  Record& received = span(own);
+  received.start = std::max(now, delivery.start);
+  received.end = std::max(received.start, delivery.available);
+  received.bytes = delivery.bytes;
+  if (!blocked) return;
+  received.end = std::max(received.end, steady_now());
+  received.wait = Wait::data;
+  received.waited_for = delivery.send;
+  waited(Wait::transfer, own);
+}
+
+void Walker::meet(const Step& step) {
+  const NvtxRange range = annotate(step);
+  const Op op = numbered(step.op);
+  const double contribution = device_.contribution(op);
+  const Nanos now = steady_now();
+  const SpanRef own = begin_span(step.op, now);
+  run_.meetings.arrive(step.group, walk_, rank_, contribution, now, own);
+  MeetingResult result;
+  const bool blocked = run_.control.await(bell_, run_.spin, [&] { return run_.meetings.complete(step.group, walk_, result); });
+  if (run_.options.network.sync > 0) run_.control.sleep_until(result.last + run_.options.network.sync);
+  device_.reduced(op, result.total);
+  if (own.index < 0) return;
+  Record& met = span(own);
+  met.start = std::max(now, result.last);
+  met.end = steady_now();
+  if (blocked && result.latest.rank != rank_) {
+    met.wait = Wait::sync;
+    met.waited_for = result.latest;
+  }
+  waited(Wait::sync, own);
+}
+
+}  // namespace bubblescope

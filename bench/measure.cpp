@@ -1,0 +1,296 @@
+// Rounds of calibration and execution, and what comes of them.
+#include "bench/measure.hpp"
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <map>
+
+#include "backend/calibrate.hpp"
+#include "bench/version.hpp"
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// One experiment's raw results, a value per round.
+struct Rounds {
+  std::vector<Calibration> calibrations;
+  std::vector<Timeline> timelines;
+};
+
+std::vector<int> available_core_list() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cores;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+/// Median over rounds, quartile by quartile.
+Quartiles pooled(const std::vector<Quartiles>& rounds) {
+  std::vector<Nanos> first, median, third;
+  std::int64_t count = 0;
+  for (const Quartiles& q : rounds) {
+    if (q.count == 0) continue;
+    first.push_back(q.first), median.push_back(q.median), third.push_back(q.third);
+    count += q.count;
+  }
+  if (count == 0) return {};
+  return {quartiles(first).median, quartiles(median).median, quartiles(third).median, count};
+}
+
+Measurement pool(const Experiment& experiment, std::span<const Calibration> rounds) {
+  Measurement measurement{experiment.config.label, experiment.samples, experiment.program.stages(), {}};
+  std::map<std::pair<Stage, Kind>, std::pair<std::vector<Quartiles>, std::vector<Quartiles>>> ops;
+  std::map<std::pair<Stage, Kind>, std::int32_t> launches;
+  for (const Calibration& round : rounds) {
+    for (const MeasuredOp& op : round.ops) {
+      auto& [alone, busy] = ops[{op.stage, op.kind}];
+      alone.push_back(op.alone);
+      busy.push_back(op.busy);
+      launches[{op.stage, op.kind}] = op.launches;
+    }
+  }
+  for (const auto& [key, quartile_lists] : ops) {
+    measurement.ops.push_back({key.first, key.second, pooled(quartile_lists.first), pooled(quartile_lists.second), launches[key]});
+  }
+  return measurement;
+}
+
+struct Network {
+  Nanos handover = 0;
+  Nanos sync = 0;
+};
+
+Network pool_network(std::span<const Calibration> rounds) {
+  std::vector<Quartiles> handover, sync;
+  for (const Calibration& round : rounds) {
+    handover.push_back(round.handover);
+    sync.push_back(round.sync);
+  }
+  return {pooled(handover).median, pooled(sync).median};
+}
+
+class Session {
+ public:
+  Session(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options)
+      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()) {
+    cluster_ = build_cluster(scenario);
+    for (std::size_t r = 0; r < cluster_.devices.size() && r < cores_.size(); ++r) cluster_.devices[r].cores.assign(cores_[r].begin(), cores_[r].end());
+    imitated_ = scenario.backend.name == "null";
+  }
+
+  MeasuredRun run(bool execute_too) {
+    std::int32_t complete = 0;
+    if (execute_too) {
+      for (const Experiment& experiment : experiments_) {
+        backends_.push_back(make_backend_(experiment));
+        ranks_.push_back(std::make_unique<Ranks>(*backends_.back(), experiment.program, cores_));
+      }
+      next_iteration_.assign(experiments_.size(), 0);
+    }
+    for (; complete < scenario_.run.repeats && !stopped(); ++complete) {
+      bool whole = true;
+      for (std::size_t e = 0; e < experiments_.size() && whole; ++e) {
+        whole = calibrate_once(e) && (!execute_too || execute_once(e));
+      }
+      if (!whole) break;
+    }
+    if (complete == 0) throw RunError("interrupted before one round of all schedules was measured: nothing to keep");
+    MeasuredRun result;
+    result.rounds = complete;
+    result.stopped = stopped();
+    collect(result, static_cast<std::size_t>(complete), execute_too);
+    return result;
+  }
+
+ private:
+  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
+
+  void say(const std::string& what) {
+    if (options_.progress) options_.progress(what);
+  }
+  void said() {
+    if (options_.piece_done) options_.piece_done();
+  }
+
+  bool calibrate_once(std::size_t e) {
+    const Experiment& experiment = experiments_[e];
+    say("calibrating " + experiment.config.label);
+    // The devices train on example inputs meanwhile, so these are thrown away afterwards.
+    const auto backend = make_backend_(experiment);
+    Ranks ranks(*backend, experiment.program, cores_);
+    CalibrateOptions options;
+    options.rounds = 3;
+    options.cores = cores_;
+    options.stop = options_.stop;
+    Calibration calibration = calibrate(experiment.program, ranks, options);
+    said();
+    if (calibration.stopped) return false;
+    rounds_[e].calibrations.push_back(std::move(calibration));
+    return true;
+  }
+
+  bool execute_once(std::size_t e) {
+    say("running " + experiments_[e].config.label);
+    ExecuteOptions options;
+    options.iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
+    options.first_iteration = next_iteration_[e];
+    options.cores = cores_;
+    options.stop = options_.stop;
+    if (imitated_) options.network = cluster_;
+    Execution execution = execute(experiments_[e].program, *ranks_[e], options);
+    next_iteration_[e] = execution.next_iteration;
+    said();
+    if (execution.stopped) return false;
+    rounds_[e].timelines.push_back(cut_iterations(execution.timeline, static_cast<std::int32_t>(scenario_.run.warmup)));
+    return true;
+  }
+
+  Summary predict(const Experiment& experiment, const Measurement& measurement, const Network& network) const {
+    const StageCosts costs = with_bytes_of(stage_costs(measurement), experiment.costs);
+    Cluster cluster = cluster_;
+    if (!imitated_) cluster.link = {network.handover, 0};
+    cluster.sync = network.sync;
+    const auto iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
+    const Simulation run = simulate(repeat_iterations(experiment.program, iterations), costs, cluster);
+    const auto period = steady_period(experiment.program, costs, cluster);
+    return summarize(experiment.program, costs, cut_iterations(run.timeline, static_cast<std::int32_t>(scenario_.run.warmup)), period.value_or(0));
+  }
+
+  void collect(MeasuredRun& result, std::size_t complete, bool executed) {
+    std::vector<Network> networks;
+    for (std::size_t e = 0; e < experiments_.size(); ++e) {
+      const std::span<const Calibration> calibrations(rounds_[e].calibrations.data(), complete);
+      Measured measured;
+      measured.calibration = pool(experiments_[e], calibrations);
+      networks.push_back(pool_network(calibrations));
+      if (executed) collect_runs(e, complete, networks.back(), measured);
+      measured.experiment = std::move(experiments_[e]);
+      result.profile.measurements.push_back(measured.calibration);
+      result.schedules.push_back(std::move(measured));
+    }
+    CostProfile& profile = result.profile;
+    profile.scenario = scenario_.name;
+    profile.date = timestamp();
+    profile.cpu = cpu_model();
+    profile.cores = static_cast<std::int32_t>(available_core_list().size());
+    profile.versions = versions();
+    std::vector<Nanos> handovers, syncs;
+    for (const Network& network : networks) {
+      handovers.push_back(network.handover);
+      syncs.push_back(network.sync);
+    }
+    profile.link_latency = quartiles(handovers).median;
+    profile.sync = quartiles(syncs).median;
+  }
+
+  void collect_runs(std::size_t e, std::size_t complete, const Network& network, Measured& measured) {
+    const Experiment& experiment = experiments_[e];
+    measured.predicted = predict(experiment, measured.calibration, network);
+    std::vector<Nanos> periods, predicted;
+    std::vector<double> idle;
+    for (std::size_t round = 0; round < complete; ++round) {
+      const Bubbles b = bubbles(rounds_[e].timelines[round]);
+      periods.push_back(b.period);
+      idle.push_back(b.idle_fraction);
+      const std::span<const Calibration> own(&rounds_[e].calibrations[round], 1);
+      predicted.push_back(predict(experiment, pool(experiment, own), pool_network(own)).bubbles.period);
+    }
+    measured.iteration_repeats = periods;
+    measured.iteration = quartiles(periods);
+    measured.iteration_predicted = quartiles(predicted);
+    std::sort(idle.begin(), idle.end());
+    measured.idle_low = idle[idle.size() / 4];
+    measured.idle_high = idle[idle.size() - 1 - idle.size() / 4];
+    std::size_t middle = 0;
+    for (std::size_t round = 1; round < complete; ++round) {
+      if (std::abs(periods[round] - measured.iteration.median) < std::abs(periods[middle] - measured.iteration.median)) middle = round;
+    }
+    const Nanos per_unit = measured.iteration.median / (updates_every_microbatch(experiment.program) ? std::max(1, experiment.program.microbatches) : 1);
+    Timeline timeline = std::move(rounds_[e].timelines[middle]);
+    measured.measured = summarize(experiment.program, experiment.costs, std::move(timeline), per_unit);
+    std::vector<double> losses(static_cast<std::size_t>(experiment.program.ranks()));
+    ranks_[e]->each([&](Rank rank, Device& device) { losses[static_cast<std::size_t>(rank)] = device.last_loss(); });
+    const Stage last = experiment.program.chains.front().back();
+    measured.loss = losses[static_cast<std::size_t>(experiment.program.stage_rank[static_cast<std::size_t>(last)])];
+  }
+
+  const Scenario& scenario_;
+  std::vector<Experiment> experiments_;
+  const MakeBackend& make_backend_;
+  const MeasureOptions& options_;
+  std::vector<std::vector<int>> cores_;
+  Cluster cluster_;
+  bool imitated_ = false;  ///< the null backend: transfers take what the cluster's link says
+  std::vector<Rounds> rounds_;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  std::vector<std::unique_ptr<Ranks>> ranks_;
+  std::vector<std::int32_t> next_iteration_;
+};
+
+}  // namespace
+
+double Measured::period_error() const {
+  return static_cast<double>(predicted_iteration() - iteration.median) / static_cast<double>(std::max<Nanos>(1, iteration.median));
+}
+double Measured::idle_points() const { return 100 * (predicted.bubbles.idle_fraction - measured.bubbles.idle_fraction); }
+double Measured::predicted_rate() const { return static_cast<double>(experiment.iteration_samples) * 1e9 / static_cast<double>(std::max<Nanos>(1, predicted_iteration())); }
+double Measured::measured_rate() const { return static_cast<double>(experiment.iteration_samples) * 1e9 / static_cast<double>(std::max<Nanos>(1, iteration.median)); }
+
+std::vector<std::vector<int>> resolve_cores(const Scenario& scenario) {
+  if (!scenario.backend.cores.empty()) return scenario.backend.cores;
+  if (scenario.backend.name == "null") return {};  // waiting needs no core
+  return spread_cores(scenario.cluster.ranks, scenario.backend.threads, available_core_list());
+}
+
+MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options) {
+  return Session(scenario, std::move(experiments), backend, options).run(false);
+}
+
+MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options) {
+  return Session(scenario, std::move(experiments), backend, options).run(true);
+}
+
+Timeline cut_iterations(const Timeline& timeline, std::int32_t first) {
+  Timeline cut = timeline;
+  cut.iterations = timeline.iterations - first;
+  Nanos zero = std::numeric_limits<Nanos>::max();
+  for (const Span& span : timeline.spans) {
+    if (span.has_op && is_compute(span.op.kind) && span.op.iteration >= first) zero = std::min(zero, span.start);
+  }
+  std::vector<std::int32_t> moved(timeline.spans.size(), -1);
+  cut.spans.clear();
+  for (std::size_t i = 0; i < timeline.spans.size(); ++i) {
+    Span span = timeline.spans[i];
+    if (!span.has_op || span.op.iteration < first) continue;
+    moved[i] = static_cast<std::int32_t>(cut.spans.size());
+    span.op.iteration -= first;
+    span.start = std::max<Nanos>(0, span.start - zero);
+    span.end = std::max<Nanos>(0, span.end - zero);
+    cut.spans.push_back(span);
+  }
+  for (Span& span : cut.spans) {
+    if (span.waited_for >= 0) span.waited_for = moved[static_cast<std::size_t>(span.waited_for)];
+  }
+  cut.memory.clear();
+  return cut;
+}
+
+}  // namespace bubblescope

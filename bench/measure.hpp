@@ -1,0 +1,71 @@
+// Measuring schedules for real: calibration and runs interleaved, so that the machine's drift hits both.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "backend/executor.hpp"
+#include "bench/summary.hpp"
+#include "sim/core/profile.hpp"
+#include "sim/scenario/build.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace bubblescope {
+
+/// Makes the backend for one experiment.
+using MakeBackend = std::function<std::unique_ptr<Backend>(const Experiment&)>;
+
+struct MeasureOptions {
+  const std::atomic<bool>* stop = nullptr;
+  std::function<void(const std::string& what)> progress;  ///< called before each piece of work
+  std::function<void()> piece_done;
+};
+
+/// One schedule, predicted from its calibration and executed.
+struct Measured {
+  Experiment experiment;
+  Measurement calibration;             ///< medians over the rounds
+  Summary predicted;
+  Summary measured;                    ///< the round with the median iteration time
+  std::vector<Nanos> iteration_repeats; ///< measured iteration time of every round
+  Quartiles iteration;                 ///< its quartiles
+  Quartiles iteration_predicted;       ///< predicted from each round's own calibration
+  double idle_low = 0, idle_high = 0;  ///< measured idle fraction: quartiles over the rounds
+  double loss = 0;                     ///< newest loss of the last rank; NaN where there is none
+
+  Nanos predicted_iteration() const { return predicted.bubbles.period; }
+  /// (predicted - measured) / measured iteration time.
+  double period_error() const;
+  /// Predicted minus measured idle fraction, in percentage points.
+  double idle_points() const;
+  /// Samples per second.
+  double predicted_rate() const;
+  double measured_rate() const;
+};
+
+struct MeasuredRun {
+  std::vector<Measured> schedules;
+  CostProfile profile;      ///< all calibrations pooled
+  std::int32_t rounds = 0;  ///< complete ones
+  bool stopped = false;
+};
+
+/// The scenario's cores, or where it names none, the machine's, rank after rank.
+std::vector<std::vector<int>> resolve_cores(const Scenario& scenario);
+
+/// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, after a whole round.
+MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
+
+/// Rounds of (calibrate, execute) over all experiments; predictions from the calibrations' medians.
+/// Stopped early, it keeps whole rounds; throws RunError where not one was completed.
+MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
+
+/// The iterations from `first` on, with time zero at their first compute op. Both predicted and
+/// measured timelines are cut this way, so that they show the same iterations in the same state.
+Timeline cut_iterations(const Timeline& timeline, std::int32_t first);
+
+}  // namespace bubblescope

@@ -1,0 +1,145 @@
+// Run folders: writing and reading them.
+#include "bench/run_folder.hpp"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
+
+namespace bubblescope {
+
+using nlohmann::json;
+
+std::string file_stem(const std::string& label) {
+  std::string stem;
+  for (const char c : label) {
+    if (std::isalnum(static_cast<unsigned char>(c)) || c == '.') {
+      stem += c;
+    } else if (!stem.empty() && stem.back() != '-') {
+      stem += '-';
+    }
+  }
+  return stem.empty() ? "schedule" : stem;
+}
+
+namespace {
+
+std::string machine_text(const CostProfile& profile) {
+  std::string text = fmt::format("{}, {} cores", profile.cpu, profile.cores);
+  for (const auto& [software, version] : profile.versions) text += fmt::format("; {} {}", software, version);
+  return text;
+}
+
+/// Serial local learning if it is there: what local parallelism is measured against; else the first.
+std::string baseline_of(const MeasuredRun& run) {
+  for (const Measured& measured : run.schedules) {
+    const ScheduleConfig& config = measured.experiment.config;
+    const auto variant = config.options.find("variant");
+    if (config.name == "sequential-local" && (variant == config.options.end() || variant->second == "serial")) return config.label;
+  }
+  return run.schedules.empty() ? "" : run.schedules.front().experiment.config.label;
+}
+
+}  // namespace
+
+ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command) {
+  ReportModel model;
+  model.title = scenario.title.empty() ? scenario.name : scenario.title;
+  model.command = command;
+  model.scenario = scenario.text;
+  model.machine = machine_text(run.profile);
+  model.date = run.profile.date;
+  model.baseline = baseline_of(run);
+  model.notes.push_back(fmt::format("{} rounds, each calibrating and then running every schedule; {} warm-up and {} measured iterations per run. Predictions use the calibrations' medians.",
+                                    run.rounds, scenario.run.warmup, scenario.run.iterations));
+  if (run.stopped) model.notes.push_back(fmt::format("The run was interrupted after {} of {} rounds.", run.rounds, scenario.run.repeats));
+  for (const Measured& measured : run.schedules) {
+    ScheduleReport report;
+    report.label = measured.experiment.config.label;
+    report.schedule = measured.experiment.config.name;
+    report.ranks = measured.experiment.program.ranks();
+    report.microbatches = measured.experiment.program.microbatches;
+    report.predicted_timeline = measured.predicted.timeline;
+    report.measured_timeline = measured.measured.timeline;
+    report.predicted.emplace();
+    report.predicted->iteration = measured.predicted_iteration();
+    report.measured.emplace();
+    report.measured->iteration = measured.iteration.median;
+    report.measured->repeats = measured.iteration_repeats;
+    for (const RankMemory& rank : measured.predicted.memory) {
+      if (measured.predicted.has_bytes) report.predicted->peak_bytes.push_back(rank.peak_bytes);
+    }
+    model.schedules.push_back(std::move(report));
+  }
+  return model;
+}
+
+void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
+  json schedules = json::array();
+  for (const ScheduleReport& schedule : model.schedules) {
+    const std::string stem = file_stem(schedule.label);
+    json entry = {{"label", schedule.label}, {"schedule", schedule.schedule}, {"failure", schedule.failure}, {"ranks", schedule.ranks}, {"microbatches", schedule.microbatches}};
+    const auto side = [&](const char* name, const std::optional<Timeline>& timeline, const std::optional<SideNumbers>& numbers) {
+      if (!timeline || !numbers) return;
+      const std::string file = fmt::format("timelines/{}.{}.json", stem, name);
+      write_timeline(*timeline, folder / file);
+      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}};
+    };
+    side("predicted", schedule.predicted_timeline, schedule.predicted);
+    side("measured", schedule.measured_timeline, schedule.measured);
+    schedules.push_back(std::move(entry));
+  }
+  write_profile(profile, folder / "profile.json");
+  const json root = {{"schema_version", 1}, {"title", model.title},   {"command", model.command}, {"scenario", model.scenario}, {"machine", model.machine},
+                     {"date", model.date},  {"notes", model.notes},   {"baseline", model.baseline}, {"schedules", schedules}};
+  write_file(folder / "run.json", root.dump(1) + "\n");
+}
+
+ReportModel read_run_folder(const std::filesystem::path& folder) {
+  const auto file = folder / "run.json";
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw InputError(fmt::format("{}: cannot be read; expected the folder that 'bubblescope run --out' made", file.string()));
+  std::ostringstream text;
+  text << in.rdbuf();
+  ReportModel model;
+  try {
+    const json root = json::parse(text.view());
+    if (root.at("schema_version") != 1) throw InputError(fmt::format("{}: 'schema_version' is {}; expected 1", file.string(), root.at("schema_version").dump()));
+    model.title = root.at("title");
+    model.command = root.at("command");
+    model.scenario = root.at("scenario");
+    model.machine = root.at("machine");
+    model.date = root.at("date");
+    model.notes = root.at("notes").get<std::vector<std::string>>();
+    model.baseline = root.at("baseline");
+    for (const json& entry : root.at("schedules")) {
+      ScheduleReport& schedule = model.schedules.emplace_back();
+      schedule.label = entry.at("label");
+      schedule.schedule = entry.at("schedule");
+      schedule.failure = entry.at("failure");
+      schedule.ranks = entry.at("ranks");
+      schedule.microbatches = entry.at("microbatches");
+      const auto side = [&](const char* name, std::optional<Timeline>& timeline, std::optional<SideNumbers>& numbers) {
+        if (!entry.contains(name)) return;
+        const json& from = entry.at(name);
+        timeline = read_timeline(folder / from.at("timeline").get<std::string>());
+        numbers.emplace();
+        numbers->iteration = from.at("iteration_ns");
+        numbers->repeats = from.at("repeats_ns").get<std::vector<Nanos>>();
+        numbers->peak_bytes = from.at("peak_bytes").get<std::vector<std::int64_t>>();
+      };
+      side("predicted", schedule.predicted_timeline, schedule.predicted);
+      side("measured", schedule.measured_timeline, schedule.measured);
+    }
+  } catch (const json::exception& error) {
+    throw InputError(fmt::format("{}: not a run, or cut short: {}", file.string(), error.what()));
+  }
+  return model;
+}
+
+}  // namespace bubblescope

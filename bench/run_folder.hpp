@@ -1,0 +1,26 @@
+// The folder a run leaves behind: timelines, calibration, reports, and run.json, which ties them
+// together so that reports can be made again.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "analysis/report_model.hpp"
+#include "bench/measure.hpp"
+
+namespace bubblescope {
+
+/// The report of a run, timelines included; `complete` (analysis/report.hpp) has not been called yet.
+ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command);
+
+/// Writes timelines/, profile.json and run.json. Each file gets its name when it is whole.
+void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile);
+
+/// What `write_run_folder` wrote. Throws InputError that names the file and what is wrong.
+ReportModel read_run_folder(const std::filesystem::path& folder);
+
+/// `ppll queue=2` -> `ppll-queue-2`, for file names.
+std::string file_stem(const std::string& label);
+
+}  // namespace bubblescope

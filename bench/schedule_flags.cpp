@@ -1,0 +1,108 @@
+// Shared flags: reading them into programs and costs.
+#include "bench/schedule_flags.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "sim/core/cost_list.hpp"
+#include "sim/core/error.hpp"
+#include "sim/core/validate.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+
+namespace bubblescope {
+
+void add_shape_flags(CLI::App& command, ScheduleFlags& flags) {
+  command.add_option("--schedule", flags.schedule, "Schedules by name, separated by commas, or 'all'");
+  command.add_option("--ranks", flags.ranks, "Ranks (devices)")->type_name("P");
+  command.add_option("--microbatches", flags.microbatches, "Microbatches per iteration")->type_name("M");
+}
+
+void add_cost_flags(CLI::App& command, ScheduleFlags& flags) {
+  command.add_option("--cost", flags.cost, "Time of a rank's share of one microbatch by kind: F=1,I=1,W=1 or F=1:2:1:1,B=2ms (bare numbers: ms)")->type_name("LIST");
+  command.add_option("--latency", flags.latency, "Time a message takes between ranks, e.g. 10us; default 0")->type_name("D");
+  command.add_option("--channel", flags.channel, "How transfers wait for each other: async (default), rank, data, edge")->type_name("MODE");
+  command.add_option("--iterations", flags.iterations, "Iterations one after another, without a barrier; default 1")->type_name("N")->check(CLI::Range(1, 1'000'000));
+}
+
+void add_option_flags(CLI::App& command, ScheduleFlags& flags) {
+  std::map<std::string, std::pair<std::string, std::string>> all;  // name -> meaning, schedules
+  for (const Schedule& schedule : schedules()) {
+    for (const ScheduleOption& option : schedule.options) {
+      auto& [meaning, who] = all[option.name];
+      if (meaning.empty()) meaning = fmt::format("{}; default {}", option.meaning, option.default_value);
+      who += (who.empty() ? "" : ", ") + schedule.name;
+    }
+  }
+  for (const auto& [name, text] : all) {
+    const std::string option = name;
+    command.add_option_function<std::string>(
+        "--" + option, [&flags, option](const std::string& value) { flags.options[option] = value; }, fmt::format("{} ({})", text.first, text.second))
+        ->group("Schedules' own options")
+        ->type_name("");
+  }
+}
+
+std::vector<std::string> schedule_names(const std::string& text) {
+  std::vector<std::string> names;
+  if (text == "all") {
+    for (const Schedule& schedule : schedules()) names.push_back(schedule.name);
+    return names;
+  }
+  std::stringstream stream(text);
+  for (std::string name; std::getline(stream, name, ',');) names.push_back(find_schedule(name).name);
+  if (names.empty()) throw InputError("no schedule is named; 'bubblescope list' shows all");
+  return names;
+}
+
+std::map<std::string, std::string> options_of(const std::string& schedule, const std::map<std::string, std::string>& options) {
+  std::map<std::string, std::string> result;
+  for (const ScheduleOption& option : find_schedule(schedule).options) {
+    if (const auto found = options.find(option.name); found != options.end()) result.insert(*found);
+  }
+  return result;
+}
+
+void require_options_used(const std::vector<std::string>& schedules, const std::map<std::string, std::string>& options) {
+  for (const auto& [name, value] : options) {
+    const bool used = std::any_of(schedules.begin(), schedules.end(), [&](const std::string& schedule) { return options_of(schedule, options).contains(name); });
+    if (!used) throw InputError(fmt::format("--{} is no option of {}", name, fmt::join(schedules, ", ")));
+  }
+}
+
+Program generate_from_flags(const std::string& schedule, const ScheduleFlags& flags) {
+  if (flags.ranks < 0) throw InputError("--ranks is missing: how many devices there are");
+  if (flags.microbatches < 0) throw InputError("--microbatches is missing: how many of them one iteration has");
+  return generate(find_schedule(schedule), {flags.ranks, flags.microbatches, options_of(schedule, flags.options), nullptr});
+}
+
+std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options) {
+  std::string label = schedule;
+  for (const auto& [name, value] : options_of(schedule, options)) label += fmt::format(" {}={}", name, value);
+  return label;
+}
+
+void apply_channel(Program& program, const ScheduleFlags& flags) {
+  if (flags.channel.empty()) return;
+  const Channel channel = channel_mode(flags.channel);
+  if (program.profile == Profile::backprop || program.profile == Profile::delayed || program.profile == Profile::forward_only) program.channels = {channel};
+}
+
+Case make_case(const std::string& label, const std::string& schedule, Program compute_order, const ScheduleFlags& flags) {
+  if (flags.cost.empty()) throw InputError("--cost is missing: how long ops take, such as --cost F=1,I=1,W=1");
+  Case result;
+  result.label = label;
+  result.schedule = schedule;
+  result.iterations = flags.iterations;
+  result.costs = stage_costs(parse_cost_list(flags.cost), compute_order);
+  result.cluster = uniform_cluster(compute_order.ranks(), {flags.latency.empty() ? 0 : parse_duration(flags.latency), 0});
+  apply_channel(compute_order, flags);
+  result.program = std::move(compute_order);
+  // Where the order alone already deadlocks there is nothing to lower: predict_case shows the cycle.
+  if (validate(result.program, 2).empty()) result.program = add_send_recv(result.program);
+  return result;
+}
+
+}  // namespace bubblescope

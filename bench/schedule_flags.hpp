@@ -1,0 +1,50 @@
+// Flags several subcommands share: which schedules, of what shape, with which options and costs.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bench/summary.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace bubblescope {
+
+/// What the flags said. Empty or negative: not given.
+struct ScheduleFlags {
+  std::string schedule;   ///< names separated by commas, or `all`
+  std::int32_t ranks = -1;
+  std::int32_t microbatches = -1;
+  std::map<std::string, std::string> options;  ///< schedules' own: --queue, --chunks, ...
+  std::string cost;
+  std::string latency;
+  std::string channel;
+  std::int32_t iterations = 1;
+};
+
+void add_shape_flags(CLI::App& command, ScheduleFlags& flags);
+void add_cost_flags(CLI::App& command, ScheduleFlags& flags);
+/// One flag per option of any schedule in the registry.
+void add_option_flags(CLI::App& command, ScheduleFlags& flags);
+
+/// The names given with --schedule, `all` spelled out. Throws InputError on an unknown one.
+std::vector<std::string> schedule_names(const std::string& text);
+/// Those of `options` that the schedule has.
+std::map<std::string, std::string> options_of(const std::string& schedule, const std::map<std::string, std::string>& options);
+/// Throws InputError where an option belongs to none of the schedules.
+void require_options_used(const std::vector<std::string>& schedules, const std::map<std::string, std::string>& options);
+
+/// The schedule's Program as the flags shape it, compute order only.
+Program generate_from_flags(const std::string& schedule, const ScheduleFlags& flags);
+
+/// `schedule option=value ...`.
+std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options);
+
+/// Puts --channel, if given, on a program whose gradients flow through stages; queues keep their own rules.
+void apply_channel(Program& program, const ScheduleFlags& flags);
+
+/// A program with its cost flags, ready to be predicted.
+Case make_case(const std::string& label, const std::string& schedule, Program compute_order, const ScheduleFlags& flags);
+
+}  // namespace bubblescope

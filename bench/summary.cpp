@@ -1,0 +1,155 @@
+// Numbers, JSON and tables of one timeline.
+#include "bench/summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "sim/core/error.hpp"
+#include "sim/core/validate.hpp"
+
+namespace bubblescope {
+
+using nlohmann::json;
+
+bool updates_every_microbatch(const Program& program) {
+  for (const auto& row : program.rows) {
+    for (const Op& op : row) {
+      if (op.kind == Kind::U && op.microbatch >= 0) return true;
+    }
+  }
+  return false;
+}
+
+Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period) {
+  Summary summary;
+  summary.bubbles = bubbles(timeline);
+  summary.idle = split_idle(timeline);
+  summary.memory = memory_over_time(program, timeline, costs);
+  summary.depth = queue_depth(timeline);
+  summary.period = period;
+  summary.has_bytes = costs.has_bytes();
+  timeline.memory.clear();
+  if (summary.has_bytes) {
+    for (const RankMemory& rank : summary.memory) timeline.memory.push_back(rank.samples);
+  }
+  summary.timeline = std::move(timeline);
+  return summary;
+}
+
+Prediction predict_case(const Case& what) {
+  Prediction prediction;
+  prediction.label = what.label;
+  prediction.schedule = what.schedule;
+  prediction.ranks = what.program.ranks();
+  prediction.microbatches = what.program.microbatches;
+  prediction.chunks = what.program.chunks;
+  prediction.iterations = what.iterations;
+  const std::vector<Finding> findings = validate(what.program, 3);
+  if (!findings.empty()) {
+    const Finding& first = findings.front();
+    if (first.level < 2) throw InputError(fmt::format("{}: {}", what.schedule, describe(first)));
+    prediction.deadlock = Deadlock{first.cycle.empty() ? std::vector<std::string>{describe(first)} : first.cycle};
+    return prediction;
+  }
+  Simulation run = simulate(what.iterations > 1 ? repeat_iterations(what.program, what.iterations) : what.program, what.costs, what.cluster);
+  if (run.deadlock) {
+    prediction.deadlock = std::move(run.deadlock);
+    return prediction;
+  }
+  const auto period = steady_period(what.program, what.costs, what.cluster);
+  prediction.summary = summarize(what.program, what.costs, std::move(run.timeline), period.value_or(0));
+  return prediction;
+}
+
+json summary_json(const Summary& summary) {
+  const Bubbles& bubbles = summary.bubbles;
+  json ranks = json::array();
+  for (std::size_t r = 0; r < bubbles.ranks.size(); ++r) {
+    json idle = json::object();
+    for (int c = 0; c < kIdleCauses; ++c) idle[std::string(idle_cause_name(static_cast<IdleCause>(c)))] = summary.idle.ranks[r][static_cast<std::size_t>(c)];
+    ranks.push_back({{"busy_ns", bubbles.ranks[r].busy},
+                     {"span_ns", bubbles.ranks[r].span},
+                     {"peak_activations", summary.memory[r].peak_activations},
+                     {"peak_bytes", summary.has_bytes ? json(summary.memory[r].peak_bytes) : json(nullptr)},
+                     {"idle_ns", idle}});
+  }
+  json channels = json::array();
+  for (const ChannelDepth& channel : summary.depth) {
+    channels.push_back({{"from", channel.from}, {"to", channel.to}, {"max_depth", channel.max_depth}, {"mean_depth", channel.mean_depth}});
+  }
+  return {{"makespan_ns", bubbles.makespan},
+          {"span_ns", bubbles.span},
+          {"period_ns", summary.period},
+          {"bubble",
+           {{"idle_fraction", bubbles.idle_fraction}, {"overhead", bubbles.overhead}, {"span_rate", bubbles.span_rate}, {"internal", bubbles.internal}}},
+          {"ranks_detail", ranks},
+          {"channels", channels}};
+}
+
+json result_json(const Prediction& prediction) {
+  json result = {{"schedule", prediction.schedule}, {"label", prediction.label},         {"ranks", prediction.ranks},
+                 {"microbatches", prediction.microbatches}, {"chunks", prediction.chunks}, {"iterations", prediction.iterations}};
+  if (prediction.summary) {
+    result.update(summary_json(*prediction.summary));
+  } else {
+    for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "ranks_detail", "channels"}) result[key] = nullptr;
+  }
+  result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}} : json(nullptr);
+  result["skipped"] = prediction.skipped ? json(*prediction.skipped) : json(nullptr);
+  return result;
+}
+
+std::string format_percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
+
+std::string format_bytes(std::int64_t bytes) {
+  const double value = static_cast<double>(bytes);
+  if (value >= 1024.0 * 1024 * 1024) return fmt::format("{:.2f} GiB", value / (1024.0 * 1024 * 1024));
+  if (value >= 1024.0 * 1024) return fmt::format("{:.1f} MiB", value / (1024.0 * 1024));
+  if (value >= 1024) return fmt::format("{:.1f} KiB", value / 1024);
+  return fmt::format("{} B", bytes);
+}
+
+Table prediction_table(const std::vector<Prediction>& predictions) {
+  Table table;
+  table.columns = {{"schedule", Align::left},       {"makespan", Align::right},  {"span", Align::right},     {"period", Align::right},
+                   {"idle fraction", Align::right}, {"overhead", Align::right},  {"span rate", Align::right}, {"internal", Align::right},
+                   {"peak act.", Align::right},     {"peak memory", Align::right}};
+  for (const Prediction& prediction : predictions) {
+    if (!prediction.summary) {
+      table.rows.push_back({prediction.label, prediction.deadlock ? "deadlock" : "skipped"});
+      continue;
+    }
+    const Summary& s = *prediction.summary;
+    std::int32_t activations = 0;
+    std::int64_t bytes = 0;
+    for (const RankMemory& rank : s.memory) {
+      activations = std::max(activations, rank.peak_activations);
+      bytes = std::max(bytes, rank.peak_bytes);
+    }
+    table.rows.push_back({prediction.label, format_duration(s.bubbles.makespan), format_duration(s.bubbles.span), format_duration(s.period),
+                          format_percent(s.bubbles.idle_fraction), format_percent(s.bubbles.overhead), format_percent(s.bubbles.span_rate),
+                          format_percent(s.bubbles.internal), std::to_string(activations), s.has_bytes ? format_bytes(bytes) : "-"});
+  }
+  return table;
+}
+
+Table idle_table(const Summary& summary) {
+  Table table;
+  table.columns = {{"rank", Align::right}, {"busy", Align::right}};
+  // Only causes that occur take a column.
+  std::vector<std::size_t> causes;
+  for (std::size_t c = 0; c < kIdleCauses; ++c) {
+    if (std::any_of(summary.idle.ranks.begin(), summary.idle.ranks.end(), [c](const auto& rank) { return rank[c] > 0; })) causes.push_back(c);
+  }
+  for (const std::size_t c : causes) table.columns.push_back({std::string(idle_cause_name(static_cast<IdleCause>(c))), Align::right});
+  for (std::size_t r = 0; r < summary.idle.ranks.size(); ++r) {
+    std::vector<std::string> row{std::to_string(r), format_duration(summary.bubbles.ranks[r].busy)};
+    for (const std::size_t c : causes) row.push_back(format_duration(summary.idle.ranks[r][c]));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,75 @@
+// What every command says about one timeline, predicted or measured: numbers, their JSON, their table.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/bubbles.hpp"
+#include "analysis/idle.hpp"
+#include "analysis/queue_depth.hpp"
+#include "analysis/table.hpp"
+#include "sim/core/cluster.hpp"
+#include "sim/core/costs.hpp"
+#include "sim/core/program.hpp"
+#include "sim/core/timeline.hpp"
+#include "sim/engine/memory.hpp"
+#include "sim/engine/simulate.hpp"
+
+namespace bubblescope {
+
+/// One schedule ready to be predicted.
+struct Case {
+  std::string label;     ///< `ppll queue=2`
+  std::string schedule;  ///< its registry name, or the file it was read from
+  Program program;       ///< one iteration, with sends and receives
+  StageCosts costs;
+  Cluster cluster;
+  std::int32_t iterations = 1;
+};
+
+/// Numbers of one timeline.
+struct Summary {
+  Timeline timeline;
+  Bubbles bubbles;
+  IdleSplit idle;
+  std::vector<RankMemory> memory;
+  std::vector<ChannelDepth> depth;
+  Nanos period = 0;  ///< per iteration; per microbatch for schedules that update every microbatch
+  bool has_bytes = false;
+};
+
+/// Whether the program updates after every microbatch, so that its period is one microbatch's.
+bool updates_every_microbatch(const Program& program);
+
+/// Everything about `timeline`, which `program` (one iteration) made.
+Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period);
+
+/// One schedule's prediction: a summary, a deadlock, or the reason why there is neither.
+struct Prediction {
+  std::string label;
+  std::string schedule;
+  std::int32_t ranks = 0, microbatches = 0, chunks = 1, iterations = 1;
+  std::optional<Summary> summary;
+  std::optional<Deadlock> deadlock;
+  std::optional<std::string> skipped;
+};
+
+/// Checks (V2, V3: a cycle is a deadlock) and simulates. Throws InputError where the program fails V1.
+Prediction predict_case(const Case& what);
+
+/// The result object of `predict --json` (design: one schema for predictions and measurements).
+nlohmann::json result_json(const Prediction& prediction);
+/// The part of it that a measurement has, too.
+nlohmann::json summary_json(const Summary& summary);
+
+/// A row per prediction: times, the four bubble definitions, memory.
+Table prediction_table(const std::vector<Prediction>& predictions);
+/// A row per rank: busy, span and idle by cause.
+Table idle_table(const Summary& summary);
+
+std::string format_percent(double fraction);
+std::string format_bytes(std::int64_t bytes);
+
+}  // namespace bubblescope

@@ -1,0 +1,398 @@
+// V1: what every stage must hold, and in which order. V2 and V3 are in progress.cpp.
+#include "sim/core/completeness.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+#include <utility>
+
+#include "sim/core/error.hpp"
+#include "sim/core/op_table.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// A broken file breaks the same rule many times; more findings help nobody.
+constexpr std::size_t kMaxFindings = 100;
+
+bool is_local(Profile profile) { return profile == Profile::local || profile == Profile::local_serial; }
+bool has_gradients(Profile profile) { return profile == Profile::backprop || profile == Profile::delayed; }
+
+/// Ops that exist once per (iteration, replica, slice, stage, microbatch).
+bool per_microbatch(Kind kind) {
+  return (is_compute(kind) && kind != Kind::U && !is_compound(kind)) || is_send(kind) || is_recv(kind);
+}
+
+class Checker {
+ public:
+  explicit Checker(const Program& program) : program_(program) {}
+
+  std::vector<Finding> run() {
+    check_tables();
+    if (findings_.empty()) check_ops_alone();
+    if (findings_.empty()) check_stages();
+    return std::move(findings_);
+  }
+
+ private:
+  struct Place {
+    Rank rank = -1;
+    std::int32_t position = -1;
+  };
+
+  bool full() const { return findings_.size() >= kMaxFindings; }
+
+  void report(const Place& place, std::string op, std::string message) {
+    if (!full()) findings_.push_back({1, place.rank, place.position, std::move(op), std::move(message), {}});
+  }
+  void report(const Place& place, const Op& op, std::string message) {
+    report(place, cell(program_, op), std::move(message));
+  }
+  void report(std::string message) { report(Place{}, std::string(), std::move(message)); }
+
+  /// Calls `visit(place, flat index, op, part)` for every op and its parts.
+  template <typename Visit>
+  void for_each_part(Visit visit) {
+    OpIndex index = 0;
+    for (Rank r = 0; r < program_.ranks(); ++r) {
+      const auto& row = program_.rows[static_cast<std::size_t>(r)];
+      for (std::int32_t i = 0; i < static_cast<std::int32_t>(row.size()) && !full(); ++i, ++index) {
+        const Op& op = row[static_cast<std::size_t>(i)];
+        for (const Op& part : program_.parts_of(op)) visit(Place{r, i}, index, op, part);
+      }
+    }
+  }
+
+  /// Stages, chains, channels: everything but the rows.
+  void check_tables() {
+    const Stage stages = program_.stages();
+    for (Stage s = 0; s < stages; ++s) {
+      const Rank r = program_.stage_rank[static_cast<std::size_t>(s)];
+      if (r < 0 || r >= program_.ranks()) {
+        report(fmt::format("stage {} is on rank {}; expected ranks from 0 to {}", s, r, program_.ranks() - 1));
+      }
+    }
+    std::vector<int> seen(static_cast<std::size_t>(stages), 0);
+    for (const auto& chain : program_.chains) {
+      for (const Stage s : chain) {
+        if (s < 0 || s >= stages) {
+          report(fmt::format("a chain holds stage {}; expected stages from 0 to {}", s, stages - 1));
+        } else if (++seen[static_cast<std::size_t>(s)] == 2) {
+          report(fmt::format("stage {} is in the chains twice; expected once", s));
+        }
+      }
+    }
+    for (Stage s = 0; s < stages; ++s) {
+      if (seen[static_cast<std::size_t>(s)] == 0) report(fmt::format("stage {} is in no chain; expected it in one", s));
+    }
+    if (program_.chains.size() > 256) report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
+    if (program_.channels.empty()) report("no channel; expected at least the default one");
+    if (stages == 0) report("no stage; expected at least one");
+    if (program_.microbatches < 1) report(fmt::format("{} microbatches; expected at least 1", program_.microbatches));
+    if (program_.iterations < 1) report(fmt::format("{} iterations; expected at least 1", program_.iterations));
+  }
+
+  /// Each op by itself: numbers in range, on its stage's rank, of a kind that the profile has.
+  void check_ops_alone() {
+    const auto compounds = static_cast<std::int64_t>(program_.compounds.size());
+    for (Rank r = 0; r < program_.ranks(); ++r) {
+      const auto& row = program_.rows[static_cast<std::size_t>(r)];
+      for (std::int32_t i = 0; i < static_cast<std::int32_t>(row.size()) && !full(); ++i) {
+        const Op& op = row[static_cast<std::size_t>(i)];
+        if (is_compound(op.kind)) {
+          const bool exists = op.operand >= 0 && op.operand < compounds;
+          const Compound range = exists ? program_.compounds[static_cast<std::size_t>(op.operand)] : Compound{};
+          if (!exists || range.first < 0 || range.count < 1 ||
+              range.first > static_cast<std::int64_t>(program_.parts.size()) - range.count) {
+            report({r, i}, std::string(mnemonic(op.kind)), "compound without parts; expected at least one");
+            continue;
+          }
+        }
+        for (const Op& part : program_.parts_of(op)) check_alone({r, i}, op, part);
+      }
+    }
+  }
+
+  void check_alone(const Place& place, const Op& op, const Op& part) {
+    const auto rank_of = [&](Stage s) { return program_.stage_rank[static_cast<std::size_t>(s)]; };
+    if (is_compound(part.kind)) {
+      report(place, std::string(mnemonic(op.kind)), "compound inside a compound; expected simple ops");
+    } else if (part.stage < 0 || part.stage >= program_.stages()) {
+      report(place, op, fmt::format("stage {}; expected stages from 0 to {}", part.stage, program_.stages() - 1));
+    } else if (rank_of(part.stage) != place.rank) {
+      report(place, op, fmt::format("stage {} is on rank {}; expected its ops there only", part.stage, rank_of(part.stage)));
+    } else if (part.iteration < 0 || part.iteration >= program_.iterations) {
+      report(place, op, fmt::format("iteration {}; expected iterations from 0 to {}", part.iteration, program_.iterations - 1));
+    } else if (part.microbatch < -1 || (per_microbatch(part.kind) && part.microbatch < 0)) {
+      report(place, op, "no microbatch; expected one");
+    } else if ((per_microbatch(part.kind) || part.kind == Kind::U) && part.microbatch >= program_.microbatches) {
+      report(place, op, fmt::format("microbatch {}; expected microbatches from 0 to {}", part.microbatch, program_.microbatches - 1));
+    } else if (!allowed(part.kind)) {
+      report(place, op, fmt::format("{} in a program of profile {}, which has none", mnemonic(part.kind), profile_name(program_.profile)));
+    }
+  }
+
+  bool allowed(Kind kind) const {
+    switch (kind) {
+      case Kind::B:
+      case Kind::I:
+      case Kind::W:
+      case Kind::SEND_B:
+      case Kind::RECV_B:
+        return has_gradients(program_.profile);
+      case Kind::A:
+      case Kind::LB:
+        return is_local(program_.profile);
+      case Kind::R:
+      case Kind::U:
+        return program_.profile != Profile::forward_only;
+      default:
+        return true;
+    }
+  }
+
+  /// Completeness and order. All numbers are in range by now.
+  void check_stages() {
+    measure();
+    if (!numbers_occur()) return;
+    try {
+      const OpTable table(program_);
+      const ChainLinks links = chain_links(program_);
+      for_each_part([&](const Place& place, OpIndex index, const Op& op, const Op& part) {
+        check_duplicate(table, place, index, op, part);
+        check_needs(table, links, place, index, op, part);
+      });
+      for (Stage s = 0; s < program_.stages() && !full(); ++s) check_complete(table, links, s);
+      check_updates();
+      check_collectives();
+    } catch (const InputError& error) {
+      report(error.what());  // numbers far beyond what the rows hold
+    }
+  }
+
+  /// Sizes of the identity space, and whether there is communication.
+  void measure() {
+    for_each_part([&](const Place&, OpIndex, const Op&, const Op& part) {
+      communication_ = communication_ || is_send(part.kind) || is_recv(part.kind);
+      if (part.kind != Kind::F) return;
+      last_microbatch_ = std::max(last_microbatch_, part.microbatch);
+      last_iteration_ = std::max(last_iteration_, part.iteration);
+      slices_ = std::max<int>(slices_, part.slice + 1);
+      replicas_ = std::max<int>(replicas_, part.replica + 1);
+    });
+  }
+
+  /// Whether microbatches and iterations go as far as they are said to. Tables are looked at only then.
+  bool numbers_occur() {
+    if (last_microbatch_ + 1 < program_.microbatches) {
+      report(fmt::format("no forward of microbatch {}; expected microbatches 0 to {} on every stage", last_microbatch_ + 1,
+                         program_.microbatches - 1));
+    } else if (last_iteration_ + 1 < program_.iterations) {
+      report(fmt::format("no forward in iteration {}; expected iterations 0 to {}", last_iteration_ + 1, program_.iterations - 1));
+    }
+    return findings_.empty();
+  }
+
+  void check_duplicate(const OpTable& table, const Place& place, OpIndex index, const Op& op, const Op& part) {
+    if (!per_microbatch(part.kind) && (part.kind != Kind::U || part.microbatch < 0)) return;
+    const auto same = [&](const Op& other) {
+      return other.kind == part.kind && other.stage == part.stage && other.microbatch == part.microbatch &&
+             other.iteration == part.iteration && other.slice == part.slice && other.replica == part.replica;
+    };
+    const auto parts = program_.parts_of(op);
+    const bool twice_inside = std::count_if(parts.begin(), parts.end(), same) > 1 && &part != &parts.front();
+    if (table.find(part.kind, part.stage, part) != index || twice_inside) {
+      report(place, op, fmt::format("{} comes twice; expected once", cell(part)));
+    }
+  }
+
+  /// What must stand before `part` in its row, and the other end of a send or receive.
+  void check_needs(const OpTable& table, const ChainLinks& links, const Place& place, OpIndex index, const Op& op,
+                   const Op& part) {
+    const Stage s = part.stage;
+    const auto need = [&](std::initializer_list<Kind> kinds, bool required = true) {
+      for (const Kind kind : kinds) {
+        const OpIndex found = table.find(kind, s, part);
+        if (found < 0) continue;
+        if (found > index) report(place, op, fmt::format("{} before its {}; expected it after", cell(part), mnemonic(kind)));
+        if (found == index) {
+          report(place, op, fmt::format("{} in one compound with its {}; expected it after", cell(part), mnemonic(kind)));
+        }
+        return;
+      }
+      if (required) report(place, op, fmt::format("{} without its {}", cell(part), mnemonic(*kinds.begin())));
+    };
+    switch (part.kind) {
+      case Kind::F:
+        need({Kind::RECV_F}, false);
+        break;
+      case Kind::R:
+      case Kind::A:
+        need({Kind::F});
+        break;
+      case Kind::B:
+      case Kind::I:
+        need({Kind::F});
+        need({Kind::R}, false);
+        need({Kind::RECV_B}, false);
+        break;
+      case Kind::W:
+        need({Kind::I});
+        break;
+      case Kind::LB:
+        need({Kind::F});
+        need({Kind::A}, false);
+        break;
+      case Kind::U:
+        if (part.microbatch >= 0) need({Kind::LB, Kind::W, Kind::B});
+        break;
+      case Kind::SEND_F:
+        if (program_.profile == Profile::local_serial) {
+          need({Kind::U, Kind::LB, Kind::A, Kind::F});
+        } else {
+          need({Kind::F});
+        }
+        break;
+      case Kind::SEND_B:
+        need({Kind::I, Kind::B});
+        break;
+      default:
+        break;
+    }
+    if (is_send(part.kind) || is_recv(part.kind)) check_pair(table, links, place, op, part);
+  }
+
+  void check_pair(const OpTable& table, const ChainLinks& links, const Place& place, const Op& op, const Op& part) {
+    const bool down = part.kind == Kind::SEND_F || part.kind == Kind::RECV_B;
+    const auto stage = static_cast<std::size_t>(part.stage);
+    const Stage peer = down ? links.next[stage] : links.previous[stage];
+    const Kind other = part.kind == Kind::SEND_F   ? Kind::RECV_F
+                       : part.kind == Kind::RECV_F ? Kind::SEND_F
+                       : part.kind == Kind::SEND_B ? Kind::RECV_B
+                                                   : Kind::SEND_B;
+    if (peer < 0) {
+      report(place, op, fmt::format("stage {} has no {} stage; expected no {}", part.stage, down ? "next" : "previous", mnemonic(part.kind)));
+    } else if (program_.stage_rank[static_cast<std::size_t>(peer)] == place.rank) {
+      report(place, op, fmt::format("stage {} is on the same rank; expected no {}", peer, mnemonic(part.kind)));
+    } else if (table.find(other, peer, part) < 0) {
+      Op missing = part;
+      missing.kind = other;
+      missing.stage = static_cast<std::int16_t>(peer);
+      report(place, op, fmt::format("no {} on rank {}; expected the other end there", cell(missing),
+                                    program_.stage_rank[static_cast<std::size_t>(peer)]));
+    }
+  }
+
+  /// Every microbatch of the stage's chain: F, its backward, and communication where there is any.
+  void check_complete(const OpTable& table, const ChainLinks& links, Stage stage) {
+    const auto s = static_cast<std::size_t>(stage);
+    const auto& chain = program_.chains[links.chain[s]];
+    const Place place{program_.stage_rank[s], -1};
+    const auto crosses = [&](Stage peer) {
+      return communication_ && peer >= 0 && program_.stage_rank[static_cast<std::size_t>(peer)] != place.rank;
+    };
+    const bool sends = crosses(links.next[s]);
+    const bool returns = has_gradients(program_.profile) && crosses(links.previous[s]);
+    Op op;
+    op.stage = static_cast<std::int16_t>(stage);
+    const auto missing = [&](std::string_view what) {
+      report(place, cell(op), fmt::format("stage {}, microbatch {}, iteration {}: no {}", stage, op.microbatch, op.iteration, what));
+    };
+    for (op.iteration = 0; op.iteration < program_.iterations && !full(); ++op.iteration) {
+      for (int replica = 0; replica < replicas_; ++replica) {
+        for (int slice = 0; slice < slices_; ++slice) {
+          op.replica = static_cast<std::uint16_t>(replica);
+          op.slice = static_cast<std::uint16_t>(slice);
+          for (op.microbatch = 0; op.microbatch < program_.microbatches && !full(); ++op.microbatch) {
+            const auto has = [&](Kind kind) { return table.find(kind, stage, op) >= 0; };
+            op.kind = Kind::F;
+            if (!has(Kind::F)) {
+              if (belongs(table, chain, op)) missing("F");
+              continue;
+            }
+            if (stage == chain.front() && chain_count(table, op) > 1) {
+              report(place, cell(op), fmt::format("microbatch {} is in two chains; expected one", op.microbatch));
+            }
+            if (has_gradients(program_.profile)) {
+              const bool b = has(Kind::B), i = has(Kind::I), w = has(Kind::W);
+              if (b && (i || w)) missing("single way back: B and also I or W; expected B, or I and W");
+              if (!b && !i && !w) missing("backward; expected B, or I and W");
+              if (!b && i != w) missing(i ? "W beside its I" : "I beside its W");
+            } else if (is_local(program_.profile) && !has(Kind::LB)) {
+              missing("LB");
+            }
+            if (sends && !has(Kind::SEND_F)) missing("SEND_F, though the next stage is on another rank");
+            if (returns && !has(Kind::SEND_B)) missing("SEND_B, though the previous stage is on another rank");
+          }
+        }
+      }
+    }
+  }
+
+  /// Chains that have an F of this microbatch at their first stage.
+  int chain_count(const OpTable& table, const Op& op) const {
+    int count = 0;
+    for (const auto& chain : program_.chains) {
+      if (!chain.empty() && table.find(Kind::F, chain.front(), op) >= 0) ++count;
+    }
+    return count;
+  }
+
+  /// Whether the chain must have an F of `op`'s microbatch: its first stage has one, or no chain has.
+  bool belongs(const OpTable& table, const std::vector<Stage>& chain, const Op& op) const {
+    if (program_.chains.size() == 1) return op.slice == 0 || table.find(Kind::F, chain.front(), op) >= 0;
+    if (table.find(Kind::F, chain.front(), op) >= 0) return true;
+    return op.slice == 0 && chain_count(table, op) == 0 && &chain == &program_.chains.front();
+  }
+
+  /// Updates of a flush: at most one per stage and iteration, and all of the stage's work before it.
+  void check_updates() {
+    if (program_.weights != WeightPolicy::flush) return;
+    struct Update {
+      Place place;
+      OpIndex index = -1;
+    };
+    const auto slot = [&](const Op& op) {
+      return static_cast<std::size_t>(op.iteration) * static_cast<std::size_t>(program_.stages()) + static_cast<std::size_t>(op.stage);
+    };
+    std::vector<Update> updates(static_cast<std::size_t>(program_.iterations) * static_cast<std::size_t>(program_.stages()));
+    for_each_part([&](const Place& place, OpIndex index, const Op& op, const Op& part) {
+      Update& update = updates[slot(part)];
+      if (part.kind == Kind::U) {
+        if (update.index >= 0) report(place, op, "second update of the stage in this iteration; expected one, as weights flush");
+        update = {place, index};
+      } else if (per_microbatch(part.kind) && is_compute(part.kind) && update.index >= 0) {
+        report(update.place, program_.rows[static_cast<std::size_t>(place.rank)][static_cast<std::size_t>(update.place.position)],
+               fmt::format("update before {}; expected it after all forwards and backwards of its stage", cell(part)));
+      }
+    });
+  }
+
+  void check_collectives() {
+    std::vector<std::int32_t> syncs(program_.rows.size(), 0);
+    for_each_part([&](const Place& place, OpIndex, const Op&, const Op& part) {
+      if (part.kind == Kind::SYNC) ++syncs[static_cast<std::size_t>(place.rank)];
+    });
+    const auto [least, most] = std::minmax_element(syncs.begin(), syncs.end());
+    if (least != syncs.end() && *least != *most) {
+      report({static_cast<Rank>(least - syncs.begin()), -1}, std::string(),
+             fmt::format("{} SYNC, but rank {} has {}; expected as many on every rank", *least, most - syncs.begin(), *most));
+    }
+  }
+
+  const Program& program_;
+  std::vector<Finding> findings_;
+  Microbatch last_microbatch_ = -1;
+  std::int32_t last_iteration_ = -1;
+  int slices_ = 1;
+  int replicas_ = 1;
+  bool communication_ = false;
+};
+
+}  // namespace
+
+std::vector<Finding> check_completeness(const Program& program) { return Checker(program).run(); }
+
+}  // namespace bubblescope

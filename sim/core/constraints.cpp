@@ -1,0 +1,297 @@
+// Building the constraint graph: sequences, channel rules, groups.
+#include "sim/core/constraints.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "sim/core/error.hpp"
+#include "sim/core/sweep.hpp"
+
+namespace bubblescope {
+namespace {
+
+std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+
+/// The two ends of a stage's edges, with the rules of their channels.
+struct StageChannels {
+  const Channel* out = nullptr;  ///< activations to the next stage
+  const Channel* in = nullptr;   ///< activations from the previous stage
+  Rank out_peer = -1;
+  Rank in_peer = -1;
+};
+
+/// Builds one graph; the steps are called in the order in which they stand here.
+class Builder {
+ public:
+  Builder(const Program& program, std::span<const std::int64_t> output_bytes)
+      : program_(program), output_bytes_(output_bytes), links_(chain_links(program)), ops_(program), dependencies_(derive_dependencies(program, ops_)) {
+    const std::size_t count = program.op_count();
+    graph_.offsets = row_offsets(program);
+    graph_.sequence.assign(count, -1);
+    graph_.group.assign(count, -1);
+    graph_.transfer.assign(count, Transfer::none);
+    graph_.peer.assign(count, -1);
+    graph_.constraint_first.reserve(count + 1);
+    graph_.constraints.reserve(dependencies_.edge_count());
+    if (program.channels.empty()) throw InputError("the program has no channel rules");
+    find_channels();
+  }
+
+  ConstraintGraph build() {
+    choose_sequences();
+    fill_sequences();
+    group_rendezvous();
+    group_collectives();
+    constrain();
+    return std::move(graph_);
+  }
+
+ private:
+  void find_channels() {
+    for (Stage s = 0; s < program_.stages(); ++s) {
+      StageChannels& stage = stages_.emplace_back();
+      if (const Stage next = links_.next[at(s)]; next >= 0) {
+        stage.out = &program_.channel(s, next);
+        stage.out_peer = program_.stage_rank[at(next)];
+      }
+      if (const Stage previous = links_.previous[at(s)]; previous >= 0) {
+        stage.in = &program_.channel(previous, s);
+        stage.in_peer = program_.stage_rank[at(previous)];
+      }
+    }
+  }
+
+  /// The channel of a send or receive: activations use the edge into the stage that gets them,
+  /// gradients the same edge backwards.
+  const Channel& channel_of(const Op& op) const {
+    const StageChannels& stage = stages_[at(op.stage)];
+    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
+    const Channel* channel = outer ? stage.out : stage.in;
+    if (channel == nullptr) throw InputError(fmt::format("op {} has no stage on the other side", cell(op)));
+    return *channel;
+  }
+  Rank peer_of(const Op& op) const {
+    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
+    return outer ? stages_[at(op.stage)].out_peer : stages_[at(op.stage)].in_peer;
+  }
+  std::int64_t message_bytes(const Op& op) const {
+    if (output_bytes_.empty()) return 0;
+    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
+    return output_bytes_[at(outer ? op.stage : links_.previous[at(op.stage)])];
+  }
+  bool rendezvous(const Op& op, const Channel& channel) const {
+    return channel.capacity == 0 && (channel.eager_bytes <= 0 || message_bytes(op) > channel.eager_bytes);
+  }
+
+  void choose_sequences() {
+    const std::int32_t p = program_.ranks();
+    const std::int32_t copies = p, collectives = 2 * p, by_rank = 3 * p, by_data = 4 * p, by_edge = 6 * p;
+    bool any_edge = false;
+    OpIndex index = 0;
+    for (Rank r = 0; r < p; ++r) {
+      for (const Op& op : program_.rows[at(r)]) {
+        std::int32_t& sequence = graph_.sequence[at(index)];
+        switch (op.kind) {
+          case Kind::SEND_F:
+          case Kind::SEND_B:
+          case Kind::RECV_F:
+          case Kind::RECV_B: {
+            const Channel& channel = channel_of(op);
+            const bool send = is_send(op.kind);
+            graph_.peer[at(index)] = peer_of(op);
+            Fifo fifo = channel.fifo;
+            if (send && channel.send == Send::commit && fifo == Fifo::none) fifo = Fifo::edge;
+            if (send ? channel.send == Send::holding : channel.receive == Receive::at_use) {
+              sequence = r;
+            } else if (fifo == Fifo::rank) {
+              sequence = by_rank + r;
+            } else if (fifo == Fifo::data) {
+              sequence = by_data + 2 * r + (op.kind == Kind::SEND_B || op.kind == Kind::RECV_B ? 1 : 0);
+            } else if (fifo == Fifo::edge) {
+              sequence = by_edge + (2 * r + (send ? 0 : 1)) * p + graph_.peer[at(index)];
+              any_edge = true;
+            }
+            const bool joint = rendezvous(op, channel);
+            graph_.transfer[at(index)] = !send ? (joint ? Transfer::recv_joint : Transfer::recv_wait)
+                                         : channel.send == Send::immediate ? Transfer::send_occupy
+                                                                           : Transfer::send_hold;
+            break;
+          }
+          case Kind::BATCH_P2P:
+            throw InputError(fmt::format("rank {} has {}: expand it into its parts first", r, cell(program_, op)));
+          case Kind::D2H:
+          case Kind::H2D:
+            sequence = copies + r;
+            break;
+          case Kind::ALLREDUCE:
+          case Kind::UNSHARD:
+          case Kind::RESHARD:
+          case Kind::REDUCE_GRAD:
+            sequence = collectives + r;
+            break;
+          default:
+            sequence = r;
+        }
+        ++index;
+      }
+    }
+    graph_.sequence_first.assign(at(any_edge ? by_edge + 2 * p * p : by_edge) + 1, 0);
+  }
+
+  void fill_sequences() {
+    auto& first = graph_.sequence_first;
+    for (const std::int32_t sequence : graph_.sequence) {
+      if (sequence >= 0) ++first[at(sequence) + 1];
+    }
+    for (std::size_t s = 1; s < first.size(); ++s) first[s] += first[s - 1];
+    graph_.sequence_ops.resize(at(first.back()));
+    std::vector<std::int32_t> fill(first.begin(), first.end() - 1);
+    for (OpIndex op = 0; op < static_cast<OpIndex>(graph_.op_count()); ++op) {
+      const std::int32_t sequence = graph_.sequence[at(op)];
+      if (sequence >= 0) graph_.sequence_ops[at(fill[at(sequence)]++)] = op;
+    }
+  }
+
+  void add_group(std::span<const OpIndex> members) {
+    if (graph_.group_first.empty()) graph_.group_first.push_back(0);
+    const auto group = static_cast<std::int32_t>(graph_.group_first.size()) - 1;
+    for (const OpIndex op : members) {
+      graph_.group[at(op)] = group;
+      graph_.group_ops.push_back(op);
+    }
+    graph_.group_first.push_back(static_cast<std::int32_t>(graph_.group_ops.size()));
+  }
+
+  /// A rendezvous is a group of two where both sides stand in a sequence. Where only one does, the
+  /// other is always ready, and the constraint between them says it all.
+  void group_rendezvous() {
+    for (OpIndex op = 0; op < static_cast<OpIndex>(graph_.op_count()); ++op) {
+      if (graph_.transfer[at(op)] != Transfer::recv_joint) continue;
+      const OpIndex send = send_of(op);
+      if (send < 0) continue;
+      if (graph_.sequence[at(op)] < 0) {
+        graph_.transfer[at(op)] = Transfer::recv_wait;
+      } else if (graph_.sequence[at(send)] < 0) {
+        graph_.transfer[at(send)] = Transfer::send_hold;
+      } else {
+        const OpIndex pair[] = {send, op};
+        add_group(pair);
+      }
+    }
+  }
+
+  OpIndex send_of(OpIndex recv) const {
+    for (const Dependency& dependency : dependencies_.of(recv)) {
+      if (dependency.edge == Edge::message) return dependency.source;
+    }
+    return -1;
+  }
+
+  /// The k-th SYNC of every rank start together, and so do the k-th ALLREDUCEs of a stage.
+  void group_collectives() {
+    std::map<std::int64_t, std::vector<OpIndex>> groups;
+    OpIndex index = 0;
+    for (const auto& row : program_.rows) {
+      std::map<std::int32_t, std::int32_t> count;
+      for (const Op& op : row) {
+        if (is_collective(op.kind)) {
+          const std::int32_t which = op.kind == Kind::SYNC ? -1 : op.stage;
+          groups[(static_cast<std::int64_t>(count[which]++) << 20) + which + 1].push_back(index);
+        }
+        ++index;
+      }
+    }
+    for (const auto& [key, members] : groups) {
+      if (members.size() > 1) add_group(members);
+    }
+  }
+
+  /// Whether `before` stands before `op` in the same sequence, so that the order says it already.
+  bool ordered(OpIndex before, OpIndex op) const {
+    return before < op && graph_.sequence[at(before)] >= 0 && graph_.sequence[at(before)] == graph_.sequence[at(op)];
+  }
+
+  void constrain() {
+    consumers_.assign(graph_.op_count(), -1);
+    find_consumers();
+    graph_.constraint_first.push_back(0);
+    std::map<std::pair<Stage, Kind>, std::vector<OpIndex>> sent;  // per edge, in order
+    OpIndex index = 0;
+    for (Rank r = 0; r < program_.ranks(); ++r) {
+      for (const Op& op : program_.rows[at(r)]) {
+        for (const Dependency& dependency : dependencies_.of(index)) {
+          if (ordered(dependency.source, index)) continue;
+          add_dependency(r, index, dependency);
+        }
+        if (is_send(op.kind)) add_credit(op, index, sent);
+        graph_.constraint_first.push_back(static_cast<std::uint32_t>(graph_.constraints.size()));
+        ++index;
+      }
+    }
+  }
+
+  void add_dependency(Rank rank, OpIndex op, const Dependency& dependency) {
+    Constraint constraint{dependency.source};
+    if (dependency.edge == Edge::message) {
+      if (graph_.group[at(op)] >= 0) return;  // the rendezvous starts both
+      constraint.wire = graph_.transfer[at(op)] == Transfer::recv_wait && graph_.transfer[at(dependency.source)] == Transfer::send_hold;
+    } else if (dependency.edge != Edge::own) {
+      const bool received = dependency.source >= graph_.offsets[at(rank)] && dependency.source < graph_.offsets[at(rank) + 1];
+      if (!received) constraint.wire = constraint.latency_only = true;
+      constraint.wait = Wait::transfer;
+    }
+    graph_.constraints.push_back(constraint);
+  }
+
+  void find_consumers() {
+    // What takes an entry: the op that waits for its receive.
+    for (OpIndex op = 0; op < static_cast<OpIndex>(graph_.op_count()); ++op) {
+      for (const Dependency& dependency : dependencies_.of(op)) {
+        if (dependency.edge == Edge::activation || dependency.edge == Edge::gradient) consumers_[at(dependency.source)] = op;
+      }
+    }
+    receives_.assign(graph_.op_count(), -1);
+    for (OpIndex op = 0; op < static_cast<OpIndex>(graph_.op_count()); ++op) {
+      if (graph_.transfer[at(op)] == Transfer::recv_joint || graph_.transfer[at(op)] == Transfer::recv_wait) {
+        if (const OpIndex send = send_of(op); send >= 0) receives_[at(send)] = op;
+      }
+    }
+  }
+
+  /// A bounded channel accepts an entry when the consumer of the one `capacity` before it has started.
+  void add_credit(const Op& op, OpIndex index, std::map<std::pair<Stage, Kind>, std::vector<OpIndex>>& sent) {
+    const Channel& channel = channel_of(op);
+    if (channel.capacity <= 0) return;
+    auto& before = sent[{op.stage, op.kind}];
+    before.push_back(index);
+    if (static_cast<std::int32_t>(before.size()) <= channel.capacity) return;
+    if (channel.eager_bytes > 0 && message_bytes(op) <= channel.eager_bytes) return;
+    const OpIndex recv = receives_[at(before[before.size() - 1 - at(channel.capacity)])];
+    const OpIndex consumer = recv < 0 ? -1 : consumers_[at(recv)];
+    if (consumer < 0) return;
+    Constraint credit{consumer};
+    credit.from_start = true;
+    credit.wait = Wait::capacity;
+    graph_.constraints.push_back(credit);
+  }
+
+  const Program& program_;
+  std::span<const std::int64_t> output_bytes_;
+  ChainLinks links_;
+  OpTable ops_;
+  Dependencies dependencies_;
+  ConstraintGraph graph_;
+  std::vector<StageChannels> stages_;
+  std::vector<OpIndex> consumers_;  // receive -> the op that uses it
+  std::vector<OpIndex> receives_;   // send -> its receive
+};
+
+}  // namespace
+
+ConstraintGraph constraint_graph(const Program& program, std::span<const std::int64_t> output_bytes) {
+  return Builder(program, output_bytes).build();
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,114 @@
+// Hand-given costs: parsing, defaults, division among chunks.
+#include "sim/core/cost_list.hpp"
+
+#include <fmt/format.h>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+std::vector<std::string> kind_names() {
+  std::vector<std::string> names{"FB"};
+  for (int k = 0; k < kKinds; ++k) names.emplace_back(mnemonic(static_cast<Kind>(k)));
+  return names;
+}
+
+std::string_view take_until(std::string_view& text, char separator) {
+  const std::size_t end = text.find(separator);
+  const std::string_view part = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  return part;
+}
+
+/// a + b entry by entry; a single value stands for all.
+std::vector<Nanos> sum(const std::vector<Nanos>& a, const std::vector<Nanos>& b) {
+  std::vector<Nanos> result(std::max(a.size(), b.size()));
+  for (std::size_t i = 0; i < result.size(); ++i) result[i] = a[a.size() == 1 ? 0 : i] + b[b.size() == 1 ? 0 : i];
+  return result;
+}
+
+/// Every kind's values, one per stage.
+class Filler {
+ public:
+  Filler(const CostList& list, const Program& program) : list_(list), program_(program) {
+    std::int32_t position = 0;
+    chain_position_.assign(static_cast<std::size_t>(program.stages()), 0);
+    for (const auto& chain : program.chains) {
+      for (const Stage stage : chain) chain_position_[static_cast<std::size_t>(stage)] = position++;
+    }
+  }
+
+  bool given(Kind kind) const { return list_.contains(kind); }
+
+  std::vector<Nanos> values(Kind kind) const {
+    const auto found = list_.find(kind);
+    std::vector<Nanos> result(static_cast<std::size_t>(program_.stages()), 0);
+    if (found == list_.end()) return result;
+    const auto& given_values = found->second;
+    const auto count = static_cast<std::int32_t>(given_values.size());
+    if (count != 1 && count != program_.ranks() && count != program_.stages()) {
+      throw InputError(fmt::format("the cost of {} lists {} values; expected 1, {} (ranks){}", mnemonic(kind), count, program_.ranks(),
+                                   program_.stages() == program_.ranks() ? "" : fmt::format(" or {} (stages)", program_.stages())));
+    }
+    for (Stage s = 0; s < program_.stages(); ++s) {
+      const auto stage = static_cast<std::size_t>(s);
+      const std::int32_t which = count == 1 ? 0 : count == program_.ranks() ? program_.stage_rank[stage] : chain_position_[stage];
+      result[stage] = given_values[static_cast<std::size_t>(which)];
+    }
+    return result;
+  }
+
+ private:
+  const CostList& list_;
+  const Program& program_;
+  std::vector<std::int32_t> chain_position_;
+};
+
+}  // namespace
+
+CostList parse_cost_list(std::string_view text) {
+  CostList list;
+  if (text.empty()) throw InputError("the cost list is empty; expected such as F=1,I=1,W=1");
+  while (!text.empty()) {
+    std::string_view part = take_until(text, ',');
+    const std::string_view whole = part;
+    const std::string_view name = take_until(part, '=');
+    if (name.size() == whole.size()) throw InputError(fmt::format("'{}' in the cost list has no '='; expected such as F=1 or B=2ms", whole));
+    const auto kind = name == "FB" ? std::optional(Kind::OVERLAP_F_B) : kind_from_mnemonic(name);
+    if (!kind) throw InputError(fmt::format("unknown kind '{}' in the cost list; expected one of F, B, I, W, A, LB, U, R, FB{}", name, suggestion(name, kind_names())));
+    if (list.contains(*kind)) throw InputError(fmt::format("the cost of {} is given twice", name));
+    if (part.empty()) throw InputError(fmt::format("the cost of {} is missing; expected a duration such as 1.5ms", name));
+    auto& values = list[*kind];
+    while (!part.empty()) values.push_back(parse_duration(take_until(part, ':')));
+  }
+  return list;
+}
+
+StageCosts stage_costs(const CostList& list, const Program& program) {
+  const Filler filler(list, program);
+  StageCosts costs(program.stages());
+  const std::int64_t v = std::max(1, program.chunks);
+  const auto set = [&](Kind kind, const std::vector<Nanos>& values) {
+    for (Stage s = 0; s < program.stages(); ++s) costs.at(s, kind).duration = (2 * values[static_cast<std::size_t>(s)] + v) / (2 * v);
+  };
+  for (int k = 0; k < kKinds; ++k) set(static_cast<Kind>(k), filler.values(static_cast<Kind>(k)));
+  std::vector<Nanos> backward = filler.values(Kind::B);
+  const bool split_given = filler.given(Kind::I) || filler.given(Kind::W);
+  if (!filler.given(Kind::B)) {
+    backward = sum(filler.values(Kind::I), filler.values(Kind::W));
+    set(Kind::B, backward);
+  } else if (!split_given) {
+    std::vector<Nanos> input = backward, weight = backward;
+    for (std::size_t s = 0; s < backward.size(); ++s) {
+      input[s] = (backward[s] + 1) / 2;
+      weight[s] = backward[s] - input[s];
+    }
+    set(Kind::I, input);
+    set(Kind::W, weight);
+  }
+  if (!filler.given(Kind::LB)) set(Kind::LB, backward);
+  return costs;
+}
+
+}  // namespace bubblescope

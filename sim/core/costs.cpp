@@ -1,0 +1,81 @@
+// Cost lookups: compounds, and microbatch sizes between the known ones.
+#include "sim/core/costs.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// Linear between a (weight 0) and b (weight 1), never below zero, rounded half up.
+std::int64_t blend(std::int64_t a, std::int64_t b, double weight) {
+  const double value = static_cast<double>(a) + weight * static_cast<double>(b - a);
+  return std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(value + 0.5)));
+}
+
+}  // namespace
+
+bool StageCosts::has_bytes() const {
+  return std::any_of(bytes_.begin(), bytes_.end(), [](const StageBytes& b) { return b != StageBytes{}; });
+}
+
+OpCost StageCosts::of(const Program& program, const Op& op) const {
+  if (!is_compound(op.kind)) return op.stage >= 0 && op.stage < stages() ? at(op.stage, op.kind) : OpCost{};
+  const auto parts = program.parts_of(op);
+  if (!parts.empty() && parts.front().stage >= 0 && parts.front().stage < stages()) {
+    const OpCost& own = at(parts.front().stage, op.kind);
+    if (own.duration > 0) return own;
+  }
+  OpCost sum;
+  double busy = 0;
+  for (const Op& part : parts) {
+    const OpCost cost = of(program, part);
+    sum.duration += cost.duration;
+    sum.spread += cost.spread;
+    sum.launches += cost.launches;
+    busy += cost.busy_factor * static_cast<double>(cost.duration);
+  }
+  if (sum.duration > 0) sum.busy_factor = busy / static_cast<double>(sum.duration);
+  return sum;
+}
+
+StageCosts Costs::at(std::int64_t samples) const {
+  if (by_size.empty()) throw InputError(fmt::format("no costs are known ({})", source.empty() ? "no source" : source));
+  if (const auto exact = by_size.find(samples); exact != by_size.end()) return exact->second;
+  if (by_size.size() == 1) return by_size.begin()->second;
+  auto upper = by_size.upper_bound(samples);
+  if (upper == by_size.end()) upper = std::prev(upper);
+  if (upper == by_size.begin()) upper = std::next(upper);
+  const auto& [size_a, a] = *std::prev(upper);
+  const auto& [size_b, b] = *upper;
+  const double weight = static_cast<double>(samples - size_a) / static_cast<double>(size_b - size_a);
+  StageCosts result(a.stages());
+  for (Stage s = 0; s < a.stages(); ++s) {
+    for (int k = 0; k < kKinds; ++k) {
+      const Kind kind = static_cast<Kind>(k);
+      const OpCost& ca = a.at(s, kind);
+      const OpCost& cb = b.at(s, kind);
+      OpCost& out = result.at(s, kind);
+      out.duration = blend(ca.duration, cb.duration, weight);
+      out.spread = blend(ca.spread, cb.spread, weight);
+      out.launches = static_cast<std::int32_t>(blend(ca.launches, cb.launches, weight));
+      out.busy_factor = std::max(1.0, ca.busy_factor + std::clamp(weight, 0.0, 1.0) * (cb.busy_factor - ca.busy_factor));
+    }
+    const StageBytes& ba = a.bytes(s);
+    const StageBytes& bb = b.bytes(s);
+    StageBytes& out = result.bytes(s);
+    for (const auto field : {&StageBytes::weights, &StageBytes::gradients, &StageBytes::optimizer, &StageBytes::activations,
+                             &StageBytes::activations_until_i, &StageBytes::auxiliary, &StageBytes::auxiliary_activations,
+                             &StageBytes::output}) {
+      out.*field = blend(ba.*field, bb.*field, weight);
+    }
+  }
+  return result;
+}
+
+}  // namespace bubblescope

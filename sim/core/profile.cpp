@@ -1,0 +1,196 @@
+// Profiles as JSON and as Costs.
+#include "sim/core/profile.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
+
+namespace bubblescope {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_json(const Quartiles& q) {
+  return {{"first", q.first}, {"median", q.median}, {"third", q.third}, {"count", q.count}};
+}
+
+/// A place in the file, for messages: `measurements[0].ops[3].alone`.
+class Reader {
+ public:
+  Reader(const Json& value, std::string path, const std::string& file) : value_(value), path_(std::move(path)), file_(file) {}
+
+  Reader at(const char* key) const {
+    const std::string path = path_.empty() ? key : path_ + "." + key;
+    if (!value_.is_object() || !value_.contains(key)) throw InputError(fmt::format("{}: '{}' is missing", file_, path));
+    return {value_.at(key), path, file_};
+  }
+  std::vector<Reader> items() const {
+    if (!value_.is_array()) refuse("an array");
+    std::vector<Reader> all;
+    for (std::size_t i = 0; i < value_.size(); ++i) all.push_back({value_[i], fmt::format("{}[{}]", path_, i), file_});
+    return all;
+  }
+  std::string text() const {
+    if (!value_.is_string()) refuse("a text");
+    return value_.get<std::string>();
+  }
+  std::int64_t number(std::int64_t minimum, std::int64_t maximum = std::numeric_limits<std::int64_t>::max()) const {
+    if (!value_.is_number_integer()) refuse("a whole number");
+    const auto value = value_.get<std::int64_t>();
+    if (value < minimum || value > maximum) {
+      refuse(maximum == std::numeric_limits<std::int64_t>::max() ? fmt::format("at least {}", minimum) : fmt::format("{} to {}", minimum, maximum));
+    }
+    return value;
+  }
+  std::map<std::string, std::string> texts() const {
+    if (!value_.is_object()) refuse("an object of texts");
+    std::map<std::string, std::string> all;
+    for (const auto& [key, value] : value_.items()) all[key] = Reader(value, path_ + "." + key, file_).text();
+    return all;
+  }
+  [[noreturn]] void refuse(const std::string& expected) const {
+    throw InputError(fmt::format("{}: '{}' is {}; expected {}", file_, path_, value_.dump(), expected));
+  }
+
+ private:
+  const Json& value_;
+  std::string path_;
+  const std::string& file_;
+};
+
+Quartiles read_quartiles(const Reader& reader) {
+  Quartiles q;
+  q.first = reader.at("first").number(0);
+  q.median = reader.at("median").number(q.first);
+  q.third = reader.at("third").number(q.median);
+  q.count = reader.at("count").number(0);
+  return q;
+}
+
+Measurement read_measurement(const Reader& reader) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int16_t>::max();
+  Measurement measurement;
+  measurement.schedule = reader.at("schedule").text();
+  measurement.samples = reader.at("samples").number(1);
+  measurement.stages = static_cast<std::int32_t>(reader.at("stages").number(1, kMost));
+  for (const Reader& item : reader.at("ops").items()) {
+    MeasuredOp op;
+    op.stage = static_cast<Stage>(item.at("stage").number(0, measurement.stages - 1));
+    const auto kind = kind_from_mnemonic(item.at("kind").text());
+    if (!kind) item.at("kind").refuse("the name of an op's kind, such as F, B or LB");
+    op.kind = *kind;
+    op.alone = read_quartiles(item.at("alone"));
+    op.busy = read_quartiles(item.at("busy"));
+    op.launches = static_cast<std::int32_t>(item.at("launches").number(0, std::numeric_limits<std::int32_t>::max()));
+    measurement.ops.push_back(op);
+  }
+  return measurement;
+}
+
+}  // namespace
+
+Quartiles quartiles(std::vector<Nanos> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  const auto at = [&values](double fraction) {
+    const double position = fraction * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(position);
+    const std::size_t above = std::min(below + 1, values.size() - 1);
+    const double weight = position - static_cast<double>(below);
+    return values[below] + static_cast<Nanos>(std::llround(weight * static_cast<double>(values[above] - values[below])));
+  };
+  return {at(0.25), at(0.5), at(0.75), static_cast<std::int64_t>(values.size())};
+}
+
+double MeasuredOp::busy_factor() const {
+  if (busy.count == 0 || busy.median <= 0 || alone.median <= 0) return 1.0;
+  return static_cast<double>(busy.median) / static_cast<double>(alone.median);
+}
+
+StageCosts stage_costs(const Measurement& measurement) {
+  StageCosts costs(measurement.stages);
+  for (const MeasuredOp& op : measurement.ops) {
+    costs.at(op.stage, op.kind) = {op.alone.median, op.busy_factor(), op.alone.spread(), op.launches};
+  }
+  return costs;
+}
+
+Costs costs_of(const CostProfile& profile, std::string_view schedule) {
+  Costs costs;
+  costs.source = fmt::format("profile of {}, {}", profile.cpu, profile.date);
+  std::set<std::string> known;
+  for (const Measurement& measurement : profile.measurements) {
+    known.insert('\'' + measurement.schedule + '\'');
+    if (measurement.schedule == schedule) costs.by_size[measurement.samples] = stage_costs(measurement);
+  }
+  if (costs.by_size.empty()) {
+    std::string names;
+    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+    throw InputError(fmt::format("the profile has no measurement of '{}'; it has {}", schedule, names.empty() ? "none at all" : names));
+  }
+  return costs;
+}
+
+std::string profile_to_json(const CostProfile& profile) {
+  Json root = {{"schema_version", 1},
+               {"scenario", profile.scenario},
+               {"date", profile.date},
+               {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}}},
+               {"versions", Json::object()},
+               {"link", {{"latency", profile.link_latency}}},
+               {"sync", profile.sync},
+               {"measurements", Json::array()}};
+  for (const auto& [software, version] : profile.versions) root["versions"][software] = version;
+  for (const Measurement& measurement : profile.measurements) {
+    Json ops = Json::array();
+    for (const MeasuredOp& op : measurement.ops) {
+      ops.push_back({{"stage", op.stage}, {"kind", mnemonic(op.kind)}, {"alone", to_json(op.alone)}, {"busy", to_json(op.busy)}, {"launches", op.launches}});
+    }
+    root["measurements"].push_back(
+        {{"schedule", measurement.schedule}, {"samples", measurement.samples}, {"stages", measurement.stages}, {"ops", std::move(ops)}});
+  }
+  return root.dump(1) + "\n";
+}
+
+CostProfile profile_from_json(std::string_view text, const std::string& file) {
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    throw InputError(fmt::format("{}: not JSON, or cut short, at byte {}; expected a profile", file, error.byte));
+  }
+  const Reader root(json, "", file);
+  root.at("schema_version").number(1, 1);
+  CostProfile profile;
+  profile.scenario = root.at("scenario").text();
+  profile.date = root.at("date").text();
+  profile.cpu = root.at("machine").at("cpu").text();
+  profile.cores = static_cast<std::int32_t>(root.at("machine").at("cores").number(0, std::numeric_limits<std::int32_t>::max()));
+  profile.versions = root.at("versions").texts();
+  profile.link_latency = root.at("link").at("latency").number(0);
+  profile.sync = root.at("sync").number(0);
+  for (const Reader& item : root.at("measurements").items()) profile.measurements.push_back(read_measurement(item));
+  return profile;
+}
+
+void write_profile(const CostProfile& profile, const std::filesystem::path& file) { write_file(file, profile_to_json(profile)); }
+
+CostProfile read_profile(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw InputError(fmt::format("{}: cannot be read; expected a profile in JSON", file.string()));
+  std::ostringstream text;
+  text << in.rdbuf();
+  return profile_from_json(text.view(), file.string());
+}
+
+}  // namespace bubblescope

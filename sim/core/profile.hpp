@@ -1,0 +1,82 @@
+// Profiles: durations measured by `bubblescope calibrate` on a machine, kept as JSON, and read again as
+// Costs by predictions.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/core/cluster.hpp"
+#include "sim/core/costs.hpp"
+
+namespace bubblescope {
+
+/// Where the middle of a sample lies.
+struct Quartiles {
+  Nanos first = 0;
+  Nanos median = 0;
+  Nanos third = 0;
+  std::int64_t count = 0;
+
+  Nanos spread() const { return (third - first) / 2; }  ///< half the interquartile range
+  friend bool operator==(const Quartiles&, const Quartiles&) = default;
+};
+
+/// Quartiles of `values` (in any order); values between two samples are interpolated linearly.
+Quartiles quartiles(std::vector<Nanos> values);
+
+/// One (stage, kind) as it was measured.
+struct MeasuredOp {
+  Stage stage = 0;
+  Kind kind = Kind::F;
+  Quartiles alone;  ///< with the other ranks idle
+  Quartiles busy;   ///< with as many other ranks at work as have cores of their own; count 0: not measured
+  std::int32_t launches = 0;
+
+  /// Busy median over alone median; 1 where either is unknown.
+  double busy_factor() const;
+  friend bool operator==(const MeasuredOp&, const MeasuredOp&) = default;
+};
+
+/// One schedule's ops at one microbatch size.
+struct Measurement {
+  std::string schedule;      ///< the schedule's label in the scenario
+  std::int64_t samples = 1;  ///< per microbatch
+  std::int32_t stages = 0;
+  std::vector<MeasuredOp> ops;
+  friend bool operator==(const Measurement&, const Measurement&) = default;
+};
+
+/// All that was measured on one machine. (`Profile` is the dependency rule of a Program.)
+struct CostProfile {
+  std::string scenario;
+  std::string date;  ///< ISO 8601, UTC
+  std::string cpu;   ///< model name
+  std::int32_t cores = 0;
+  std::map<std::string, std::string> versions;  ///< software -> version
+  Nanos link_latency = 0;  ///< hand-over between two ranks, wake-up included
+  Nanos sync = 0;          ///< what a barrier costs after the last rank has come
+  std::vector<Measurement> measurements;
+
+  Link link() const { return {link_latency, 0}; }
+  friend bool operator==(const CostProfile&, const CostProfile&) = default;
+};
+
+/// Durations (medians alone), busy factors and spreads, as costs; bytes are not part of a profile.
+StageCosts stage_costs(const Measurement& measurement);
+
+/// The costs of one schedule at every size that was measured. Throws InputError where the profile has
+/// nothing for `schedule`, naming what it has.
+Costs costs_of(const CostProfile& profile, std::string_view schedule);
+
+/// JSON, schema version 1, times in integer nanoseconds. Reading throws InputError that names the file
+/// and the key; writing goes to a temporary name first, so a file of the final name is whole.
+std::string profile_to_json(const CostProfile& profile);
+CostProfile profile_from_json(std::string_view text, const std::string& file);
+void write_profile(const CostProfile& profile, const std::filesystem::path& file);
+CostProfile read_profile(const std::filesystem::path& file);
+
+}  // namespace bubblescope

@@ -1,0 +1,141 @@
+// Programs: construction, cells of compounds, placements, repetition.
+#include "sim/core/program.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+
+std::string_view profile_name(Profile profile) {
+  constexpr std::array<std::string_view, 5> names{"backprop", "local", "local-serial", "forward-only", "delayed"};
+  return names[static_cast<std::size_t>(profile)];
+}
+
+std::vector<std::string> channel_mode_names() { return {"async", "rank", "data", "edge"}; }
+
+Channel channel_mode(std::string_view name) {
+  Channel channel;
+  if (name == "async") return channel;
+  channel.capacity = 0;
+  if (name == "rank") {
+    channel.fifo = Fifo::rank;
+  } else if (name == "data") {
+    channel.fifo = Fifo::data;
+  } else if (name == "edge") {
+    channel.fifo = Fifo::edge;
+  } else {
+    throw InputError(fmt::format("unknown channel mode '{}'; expected async, rank, data or edge{}", name, suggestion(name, channel_mode_names())));
+  }
+  return channel;
+}
+
+std::size_t Program::op_count() const {
+  std::size_t count = 0;
+  for (const auto& row : rows) count += row.size();
+  return count;
+}
+
+std::span<const Op> Program::parts_of(const Op& op) const {
+  if (!is_compound(op.kind)) return {&op, 1};
+  const Compound& compound = compounds[static_cast<std::size_t>(op.operand)];
+  return {parts.data() + compound.first, static_cast<std::size_t>(compound.count)};
+}
+
+Op Program::make_compound(Kind kind, std::span<const Op> ops) {
+  Op op;
+  op.kind = kind;
+  op.operand = static_cast<std::int32_t>(compounds.size());
+  op.iteration = ops.front().iteration;
+  compounds.push_back({static_cast<std::int32_t>(parts.size()), static_cast<std::int32_t>(ops.size())});
+  parts.insert(parts.end(), ops.begin(), ops.end());
+  return op;
+}
+
+const Channel& Program::channel(Stage from, Stage to) const {
+  for (std::size_t i = 1; i < channels.size(); ++i) {
+    if (channels[i].from == from && channels[i].to == to) return channels[i];
+  }
+  return channels.front();
+}
+
+ChainLinks chain_links(const Program& program) {
+  const auto stages = static_cast<std::size_t>(program.stages());
+  ChainLinks links{std::vector<Stage>(stages, -1), std::vector<Stage>(stages, -1), std::vector<std::uint8_t>(stages, 0)};
+  for (std::size_t c = 0; c < program.chains.size(); ++c) {
+    const auto& chain = program.chains[c];
+    for (std::size_t i = 0; i < chain.size(); ++i) {
+      const auto stage = static_cast<std::size_t>(chain[i]);
+      links.chain[stage] = static_cast<std::uint8_t>(c);
+      if (i > 0) links.previous[stage] = chain[i - 1];
+      if (i + 1 < chain.size()) links.next[stage] = chain[i + 1];
+    }
+  }
+  return links;
+}
+
+std::string cell(const Program& program, const Op& op) {
+  if (!is_compound(op.kind)) return cell(op);
+  std::string text = "(";
+  for (const Op& part : program.parts_of(op)) {
+    if (text.size() > 1) text += ';';
+    text += cell(part);
+  }
+  text += ')';
+  text += mnemonic(op.kind);
+  return text;
+}
+
+Program make_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches, std::vector<Rank> stage_rank) {
+  Program program;
+  program.schedule = std::move(schedule);
+  program.microbatches = microbatches;
+  program.stage_rank = std::move(stage_rank);
+  program.chunks = ranks > 0 ? program.stages() / ranks : 0;
+  program.rows.resize(static_cast<std::size_t>(ranks));
+  program.channels.emplace_back();
+  auto& chain = program.chains.emplace_back();
+  for (Stage s = 0; s < program.stages(); ++s) chain.push_back(s);
+  return program;
+}
+
+std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks) {
+  std::vector<Rank> placement;
+  for (std::int32_t s = 0; s < ranks * chunks; ++s) placement.push_back(s % ranks);
+  return placement;
+}
+
+std::vector<Rank> placement_v(std::int32_t ranks, std::int32_t chunks) {
+  std::vector<Rank> placement;
+  for (std::int32_t s = 0; s < ranks * chunks; ++s) {
+    const std::int32_t at = s % ranks;
+    placement.push_back(s / ranks % 2 == 0 ? at : ranks - 1 - at);
+  }
+  return placement;
+}
+
+Program repeat_iterations(const Program& program, std::int32_t count) {
+  Program repeated = program;
+  repeated.iterations = program.iterations * count;
+  for (std::size_t r = 0; r < program.rows.size(); ++r) {
+    auto& row = repeated.rows[r];
+    row.reserve(program.rows[r].size() * static_cast<std::size_t>(count));
+    for (std::int32_t k = 1; k < count; ++k) {
+      for (Op op : program.rows[r]) {
+        op.iteration += k * program.iterations;
+        if (is_compound(op.kind)) {
+          std::vector<Op> parts(program.parts_of(op).begin(), program.parts_of(op).end());
+          for (Op& part : parts) part.iteration += k * program.iterations;
+          op = repeated.make_compound(op.kind, parts);
+        }
+        row.push_back(op);
+      }
+    }
+  }
+  return repeated;
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,147 @@
+// Memory over time: what each op allocates and frees on which rank.
+#include "sim/engine/memory.hpp"
+
+#include <algorithm>
+
+namespace bubblescope {
+namespace {
+
+enum class Part : std::uint8_t { activations, queue, count };
+
+struct Change {
+  Nanos time;
+  std::int64_t bytes;
+  std::int32_t activations;  // stage activations that come alive (1) or end (-1)
+  Part part;
+  bool allocates() const { return bytes > 0 || activations > 0; }
+};
+
+class Changes {
+ public:
+  Changes(const Program& program, const StageCosts& costs) : program_(program), costs_(costs), links_(chain_links(program)), of_rank_(program.rows.size()) {}
+
+  void add(const Span& span) {
+    for (const Op& op : program_.parts_of(span.op)) {
+      if (op.stage < 0 || op.stage >= program_.stages()) continue;
+      add(op, span);
+    }
+  }
+
+  std::vector<std::vector<Change>> take() { return std::move(of_rank_); }
+
+ private:
+  void add(const Op& op, const Span& span) {
+    const auto stage = static_cast<std::size_t>(op.stage);
+    const Rank rank = program_.stage_rank[stage];
+    const StageBytes bytes = op.stage < costs_.stages() ? costs_.bytes(op.stage) : StageBytes{};
+    const std::int64_t kept = bytes.activations - bytes.activations_until_i;
+    switch (op.kind) {
+      case Kind::F:
+        if (program_.profile != Profile::forward_only) put(rank, span.start, bytes.activations, 1, Part::activations);
+        take_entry(op, links_.previous[stage], rank, span.start);
+        break;
+      case Kind::I:
+        put(rank, span.end, -bytes.activations_until_i, 0, Part::activations);
+        take_gradient(op, rank, span.start);
+        break;
+      case Kind::W:
+        put(rank, span.end, -kept, -1, Part::activations);
+        break;
+      case Kind::B:
+        put(rank, span.end, -bytes.activations, -1, Part::activations);
+        take_gradient(op, rank, span.start);
+        break;
+      case Kind::A:
+        put(rank, span.start, bytes.auxiliary_activations, 0, Part::activations);
+        break;
+      case Kind::LB:
+        put(rank, span.end, -bytes.activations - bytes.auxiliary_activations, -1, Part::activations);
+        break;
+      case Kind::SEND_F:
+      case Kind::SEND_B: {
+        // An entry is the receiver's memory from its acceptance on; a transfer from its start.
+        const bool forward = op.kind == Kind::SEND_F;
+        const Stage to = forward ? links_.next[stage] : links_.previous[stage];
+        if (to < 0) break;
+        const Channel& channel = forward ? program_.channel(op.stage, to) : program_.channel(to, op.stage);
+        const Nanos from = channel.send == Send::holding ? span.end : span.start;
+        put(program_.stage_rank[static_cast<std::size_t>(to)], from, boundary(forward ? op.stage : to), 0, Part::queue);
+        break;
+      }
+      default:
+        break;
+    }
+  }
+
+  std::int64_t boundary(Stage stage) const { return stage < costs_.stages() ? costs_.bytes(stage).output : 0; }
+
+  void take_entry(const Op&, Stage previous, Rank rank, Nanos time) {
+    if (previous >= 0 && program_.stage_rank[static_cast<std::size_t>(previous)] != rank) put(rank, time, -boundary(previous), 0, Part::queue);
+  }
+  void take_gradient(const Op& op, Rank rank, Nanos time) {
+    const Stage next = links_.next[static_cast<std::size_t>(op.stage)];
+    if (next >= 0 && program_.stage_rank[static_cast<std::size_t>(next)] != rank) put(rank, time, -boundary(op.stage), 0, Part::queue);
+  }
+
+  void put(Rank rank, Nanos time, std::int64_t bytes, std::int32_t activations, Part part) {
+    if (bytes == 0 && activations == 0) return;
+    of_rank_[static_cast<std::size_t>(rank)].push_back({time, bytes, activations, part});
+  }
+
+  const Program& program_;
+  const StageCosts& costs_;
+  ChainLinks links_;
+  std::vector<std::vector<Change>> of_rank_;
+};
+
+}  // namespace
+
+std::vector<RankMemory> memory_over_time(const Program& program, const Timeline& timeline, const StageCosts& costs) {
+  // Entries are only in a timeline with communication; without it nobody puts what F would take.
+  bool communicates = false;
+  Changes changes(program, costs);
+  for (const Span& span : timeline.spans) {
+    if (!span.has_op) continue;
+    communicates = communicates || is_send(span.op.kind);
+    changes.add(span);
+  }
+  std::vector<RankMemory> memory(program.rows.size());
+  auto of_rank = changes.take();
+  for (std::size_t r = 0; r < memory.size(); ++r) {
+    RankMemory& rank = memory[r];
+    MemoryParts now;
+    for (Stage s = 0; s < std::min(program.stages(), costs.stages()); ++s) {
+      if (program.stage_rank[static_cast<std::size_t>(s)] != static_cast<Rank>(r)) continue;
+      const StageBytes& bytes = costs.bytes(s);
+      now.weights += bytes.weights;
+      now.gradients += bytes.gradients;
+      now.optimizer += bytes.optimizer;
+      now.auxiliary += bytes.auxiliary;
+    }
+    rank.samples.push_back({0, now.total()});
+    rank.at_peak = now;
+    rank.peak_bytes = now.total();
+    std::stable_sort(of_rank[r].begin(), of_rank[r].end(), [](const Change& a, const Change& b) {
+      return a.time != b.time ? a.time < b.time : a.allocates() < b.allocates();
+    });
+    std::int32_t alive = 0;
+    for (const Change& change : of_rank[r]) {
+      if (change.part == Part::queue && !communicates) continue;
+      (change.part == Part::queue ? now.queue : now.activations) += change.bytes;
+      alive += change.activations;
+      rank.peak_activations = std::max(rank.peak_activations, alive);
+      if (now.total() > rank.peak_bytes) {
+        rank.peak_bytes = now.total();
+        rank.at_peak = now;
+      }
+      if (rank.samples.back().time == change.time) {
+        rank.samples.back().bytes = now.total();
+      } else {
+        rank.samples.push_back({change.time, now.total()});
+      }
+    }
+  }
+  return memory;
+}
+
+}  // namespace bubblescope

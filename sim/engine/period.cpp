@@ -1,0 +1,80 @@
+// The steady-state period: iterations follow each other without a barrier until they repeat.
+#include <algorithm>
+#include <cmath>
+
+#include "sim/engine/simulate.hpp"
+#include "sim/engine/timing.hpp"
+
+namespace bubblescope {
+namespace {
+
+constexpr std::size_t kMostOps = 8'000'000;
+
+/// Starts of one iteration's ops, rank by rank in row order.
+using Starts = std::vector<Nanos>;
+
+std::vector<Starts> starts_by_iteration(const Timeline& timeline, std::int32_t iterations) {
+  std::vector<Starts> starts(static_cast<std::size_t>(iterations));
+  for (const Span& span : timeline.spans) {
+    if (span.has_op && is_compute(span.op.kind)) starts[static_cast<std::size_t>(span.op.iteration)].push_back(span.start);
+  }
+  return starts;
+}
+
+/// The constant by which `later` follows `earlier`, or -1 where it is not the same for all ops.
+Nanos shift(const Starts& earlier, const Starts& later) {
+  if (earlier.empty()) return 0;
+  const Nanos by = later.front() - earlier.front();
+  for (std::size_t i = 0; i < earlier.size(); ++i) {
+    if (later[i] - earlier[i] != by) return -1;
+  }
+  return by;
+}
+
+/// How many iterations back a constraint can reach: bounded queues look back over `capacity` entries.
+std::int32_t reach(const Program& program) {
+  std::int32_t capacity = 0;
+  for (const Channel& channel : program.channels) capacity = std::max(capacity, channel.capacity);
+  return 1 + capacity / std::max(1, program.microbatches);
+}
+
+bool updates_per_microbatch(const Program& program) {
+  for (const auto& row : program.rows) {
+    for (const Op& op : row) {
+      if (op.kind == Kind::U && op.microbatch >= 0) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<Nanos> steady_period(const Program& program, const StageCosts& costs, const Cluster& cluster, const SimulateOptions& options) {
+  const std::int32_t window = reach(program);
+  const double units = updates_per_microbatch(program) ? std::max(1, program.microbatches) : 1;
+  double slope = 0;
+  for (std::int32_t count = 2 * window + 2; ; count *= 2) {
+    const Simulation run = simulate(repeat_iterations(program, count), costs, cluster, options);
+    if (run.deadlock) return std::nullopt;
+    const std::vector<Starts> starts = starts_by_iteration(run.timeline, count);
+    const std::size_t last = starts.size() - 1;
+    // The smallest number of iterations after which everything repeats, `window` times over.
+    for (std::size_t cycle = 1; cycle + static_cast<std::size_t>(window) <= last; ++cycle) {
+      const Nanos by = shift(starts[last - cycle], starts[last]);
+      bool repeats = by >= 0;
+      for (std::size_t back = 1; repeats && back < static_cast<std::size_t>(window); ++back) {
+        repeats = shift(starts[last - back - cycle], starts[last - back]) == by;
+      }
+      if (repeats) return static_cast<Nanos>(std::floor(static_cast<double>(by) / (static_cast<double>(cycle) * units) + 0.5));
+    }
+    if (!starts[last].empty()) {
+      const Nanos gone = *std::max_element(starts[last].begin(), starts[last].end()) - *std::max_element(starts[last / 2].begin(), starts[last / 2].end());
+      slope = static_cast<double>(gone) / static_cast<double>(last - last / 2);
+    }
+    // Shared cores or irrational ratios may never repeat to the nanosecond: the mean rate then.
+    if (count >= 256 || program.op_count() * static_cast<std::size_t>(count) * 2 > kMostOps) break;
+  }
+  return static_cast<Nanos>(std::floor(slope / units + 0.5));
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,124 @@
+// simulate: constraint graph, engine, Timeline.
+#include "sim/engine/simulate.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "sim/core/error.hpp"
+#include "sim/engine/timing.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// The boundary sizes that decide which messages are eager; empty where no channel asks.
+std::vector<std::int64_t> eager_sizes(const Program& program, const StageCosts& costs) {
+  std::vector<std::int64_t> sizes;
+  for (const Channel& channel : program.channels) {
+    if (channel.eager_bytes <= 0) continue;
+    for (Stage s = 0; s < program.stages(); ++s) sizes.push_back(s < costs.stages() ? costs.bytes(s).output : 0);
+    break;
+  }
+  return sizes;
+}
+
+}  // namespace
+
+Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing) {
+  Timeline timeline;
+  timeline.label = "predicted";
+  timeline.schedule = program.schedule;
+  timeline.ranks = program.ranks();
+  timeline.stages = program.stages();
+  timeline.microbatches = program.microbatches;
+  timeline.iterations = program.iterations;
+  timeline.chunks = program.chunks;
+
+  constexpr std::size_t kStreams = static_cast<std::size_t>(StreamKind::worker) + 1;
+  std::vector<std::array<std::int32_t, kStreams>> tracks(program.rows.size());
+  const auto track = [&](Rank rank, StreamKind stream) {
+    std::int32_t& number = tracks[static_cast<std::size_t>(rank)][static_cast<std::size_t>(stream)];
+    if (number < 0) {
+      number = static_cast<std::int32_t>(timeline.tracks.size());
+      timeline.tracks.push_back({rank, stream, fmt::format("rank {} {}", rank, stream_name(stream))});
+    }
+    return number;
+  };
+  for (Rank r = 0; r < program.ranks(); ++r) {
+    tracks[static_cast<std::size_t>(r)].fill(-1);
+    track(r, StreamKind::compute);
+  }
+
+  timeline.spans.resize(graph.op_count());
+  OpIndex op = 0;
+  for (Rank r = 0; r < program.ranks(); ++r) {
+    for (const Op& what : program.rows[static_cast<std::size_t>(r)]) {
+      const Executed& run = timing.executed(op);
+      Span& span = timeline.spans[static_cast<std::size_t>(op)];
+      span.start = run.start;
+      span.end = run.end;
+      span.op = what;
+      span.track = track(r, stream_of(what.kind));
+      span.waited_for = run.waited_for;
+      span.wait = run.wait;
+      if (is_send(what.kind) || is_recv(what.kind)) span.bytes = timing.bytes(op);
+      if (is_compound(what.kind)) {
+        span.name = static_cast<std::int32_t>(timeline.names.size());
+        timeline.names.push_back(cell(program, what));
+      }
+      ++op;
+    }
+  }
+  if (!timing.issues().empty()) {
+    op = 0;
+    for (Rank r = 0; r < program.ranks(); ++r) {
+      for (const Op& what : program.rows[static_cast<std::size_t>(r)]) {
+        const Issue& issue = timing.issues()[static_cast<std::size_t>(op++)];
+        if (issue.last <= issue.begin) continue;
+        Span span;
+        span.start = issue.begin;
+        span.end = issue.last;
+        span.has_op = false;
+        span.track = track(r, StreamKind::host);
+        span.name = static_cast<std::int32_t>(timeline.names.size());
+        timeline.names.push_back("launch " + cell(program, what));
+        timeline.spans.push_back(span);
+      }
+    }
+  }
+  return timeline;
+}
+
+Simulation simulate(const Program& program, const StageCosts& costs, const Cluster& cluster, const SimulateOptions& options) {
+  const bool shared = needs_events(program, costs, cluster);
+  if (options.engine == Engine::sweep && shared) {
+    throw InputError("the sweep engine cannot model ranks that share cores; use the event engine");
+  }
+  if (program.ordering != Ordering::in_order) {
+    throw InputError("only in-order programs can be simulated: this one asks for another ordering of its streams");
+  }
+  const ConstraintGraph graph = constraint_graph(program, eager_sizes(program, costs));
+  Timing timing(program, graph, costs, cluster);
+  const bool events = options.engine == Engine::events || shared;
+  const std::vector<OpIndex> cycle = events ? run_events(program, graph, timing, costs, cluster) : run_sweep(graph, timing);
+
+  Simulation result;
+  result.timeline = make_timeline(program, graph, timing);
+  if (!cycle.empty()) {
+    Deadlock deadlock;
+    for (const OpIndex op : cycle) deadlock.cycle.push_back(fmt::format("rank {}: {}", timing.rank_of(op), cell(program, timing.op_at(op))));
+    result.deadlock = std::move(deadlock);
+    std::vector<std::int32_t> moved(result.timeline.spans.size(), -1);
+    std::vector<Span> ran;
+    for (std::size_t i = 0; i < result.timeline.spans.size(); ++i) {
+      if (result.timeline.spans[i].end < 0) continue;
+      moved[i] = static_cast<std::int32_t>(ran.size());
+      ran.push_back(result.timeline.spans[i]);
+    }
+    for (Span& span : ran) span.waited_for = span.waited_for < 0 ? -1 : moved[static_cast<std::size_t>(span.waited_for)];
+    result.timeline.spans = std::move(ran);
+  }
+  return result;
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,190 @@
+// When an op may start: its turn, its data, its credit, its host.
+#include "sim/engine/timing.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+
+Timing::Timing(const Program& program, const ConstraintGraph& graph, const StageCosts& costs, const Cluster& cluster)
+    : program_(program), graph_(graph), costs_(costs), cluster_(cluster), links_(chain_links(program)) {
+  if (cluster.ranks() < program.ranks()) {
+    throw InputError(fmt::format("the program needs {} ranks, but the cluster '{}' has {}", program.ranks(), cluster.name, cluster.ranks()));
+  }
+  const std::size_t count = graph.op_count();
+  rank_.resize(count);
+  duration_.resize(count);
+  executed_.resize(count);
+  last_.assign(static_cast<std::size_t>(graph.sequences()), -1);
+  host_.assign(program.rows.size(), 0);
+  // One lookup per (stage, kind); compounds are looked up one by one.
+  const bool launching = std::any_of(cluster.devices.begin(), cluster.devices.end(), [](const DeviceSpec& d) { return d.launch > 0; });
+  if (launching) {
+    launches_.resize(count);
+    issue_.resize(count);
+    issued_.assign(program.rows.size(), 0);
+  }
+  OpIndex op = 0;
+  for (Rank r = 0; r < program.ranks(); ++r) {
+    for (const Op& what : program.rows[index(r)]) {
+      const std::size_t i = index(op);
+      rank_[i] = r;
+      const Transfer transfer = graph.transfer[i];
+      if (transfer == Transfer::none) {
+        if (is_compound(what.kind) || launching) {
+          const OpCost cost = costs.of(program, what);
+          duration_[i] = cost.duration;
+          if (launching) launches_[i] = cost.launches;
+        } else {
+          duration_[i] = what.stage >= 0 && what.stage < costs.stages() ? costs.at(what.stage, what.kind).duration : 0;
+        }
+        if (what.kind == Kind::SYNC) duration_[i] += cluster.sync;
+      } else {
+        const Rank peer = graph.peer[i];
+        const bool send = is_send(what.kind);
+        const Link& link = send ? cluster.between(r, peer) : cluster.between(peer, r);
+        const Nanos wire = link.bandwidth > 0 ? link.transfer(bytes(op)) : link.latency;
+        if (transfer == Transfer::send_occupy || transfer == Transfer::recv_joint) {
+          duration_[i] = wire;
+        } else if (transfer == Transfer::recv_wait) {
+          if (wire_.empty()) wire_.resize(count);
+          wire_[i] = wire;
+        }
+      }
+      ++op;
+    }
+  }
+}
+
+const Op& Timing::op_at(OpIndex op) const {
+  const Rank rank = rank_[index(op)];
+  return program_.rows[index(rank)][index(op - graph_.offsets[index(rank)])];
+}
+
+std::int64_t Timing::bytes(OpIndex op) const {
+  // An activation and its gradient have the size of the output of the stage that sends forward.
+  const Op& what = op_at(op);
+  if (!is_send(what.kind) && !is_recv(what.kind)) return 0;
+  const bool outer = what.kind == Kind::SEND_F || what.kind == Kind::RECV_B;
+  const Stage stage = outer ? what.stage : links_.previous[index(what.stage)];
+  return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).output : 0;
+}
+
+Nanos Timing::wire(OpIndex op, const Constraint& constraint) const {
+  if (constraint.latency_only) {
+    const Rank from = rank_[index(constraint.source)];
+    const Rank to = rank_[index(op)];
+    return from == to ? 0 : cluster_.between(from, to).latency;
+  }
+  return wire_.empty() ? 0 : wire_[index(op)];
+}
+
+Wait Timing::wait_behind(OpIndex op, OpIndex before) const {
+  if (graph_.transfer[index(op)] != Transfer::none && graph_.sequence[index(op)] >= program_.ranks()) return Wait::channel_order;
+  switch (op_at(before).kind) {
+    case Kind::SEND_F:
+    case Kind::SEND_B:
+      return Wait::capacity;
+    case Kind::RECV_F:
+    case Kind::RECV_B:
+      return executed_[index(before)].start < executed_[index(before)].end ? Wait::transfer : Wait::data;
+    case Kind::SYNC:
+      return Wait::sync;
+    case Kind::LOAD:
+      return Wait::input;
+    default:
+      return Wait::stream;
+  }
+}
+
+void Timing::issue(OpIndex op) {
+  const Rank rank = rank_[index(op)];
+  const DeviceSpec& device = cluster_.devices[index(rank)];
+  Nanos& host = host_[index(rank)];
+  if (device.run_ahead > 0) {
+    // The op `run_ahead` places earlier on this stream has ended: streams are in order.
+    const std::int32_t ahead = issued_[index(rank)]++ - device.run_ahead;
+    if (ahead >= 0) host = std::max(host, executed_[index(graph_.sequence_ops[index(graph_.sequence_first[index(rank)] + ahead)])].end);
+  }
+  Issue& issue = issue_[index(op)];
+  issue.begin = host;
+  host += launches_[index(op)] * device.launch;
+  issue.first = issue.begin + std::min<Nanos>(host - issue.begin, device.launch);
+  issue.last = host;
+}
+
+Nanos Timing::arrive(OpIndex op) {
+  const std::size_t i = index(op);
+  Executed& run = executed_[i];
+  const std::int32_t sequence = graph_.sequence[i];
+  Nanos ready = 0;     // everything
+  Nanos offered = 0;   // everything but credit
+  Nanos turn = 0;
+  if (sequence >= 0 && last_[index(sequence)] >= 0) {
+    const OpIndex before = last_[index(sequence)];
+    turn = ready = offered = executed_[index(before)].end;
+    run.waited_for = before;
+    run.wait = wait_behind(op, before);
+  }
+  for (const Constraint& constraint : graph_.constraints_of(op)) {
+    const Executed& source = executed_[index(constraint.source)];
+    Nanos time = constraint.from_start ? source.start : source.end;
+    Wait wait = constraint.wait;
+    if (constraint.wire) {
+      const Nanos lag = wire(op, constraint);
+      if (lag == 0 && wait == Wait::transfer) wait = Wait::data;
+      time += lag;
+    } else if (wait == Wait::transfer && source.end == source.start) {
+      wait = Wait::data;
+    }
+    if (time > ready) {
+      run.waited_for = constraint.source;
+      run.wait = wait;
+    }
+    ready = std::max(ready, time);
+    if (constraint.wait != Wait::capacity) offered = std::max(offered, time);
+  }
+  if (!issue_.empty() && sequence >= 0 && sequence < program_.ranks()) {
+    issue(op);
+    if (issue_[i].first > ready) {
+      ready = offered = issue_[i].first;
+      run.wait = Wait::host;
+    }
+  }
+  const Transfer transfer = graph_.transfer[i];
+  run.start = transfer == Transfer::send_hold ? offered : ready;
+  if (transfer == Transfer::recv_wait) {
+    run.start = std::max(turn, ready - wire_[i]);  // the part of the wire time that is still left
+  }
+  return ready;
+}
+
+Nanos Timing::join(std::int32_t group) {
+  const auto members = graph_.members(group);
+  OpIndex last = members.front();
+  for (const OpIndex member : members) {
+    if (executed_[index(member)].start > executed_[index(last)].start) last = member;
+  }
+  const Nanos start = executed_[index(last)].start;
+  for (const OpIndex member : members) {
+    Executed& run = executed_[index(member)];
+    if (run.start < start) {
+      run.waited_for = last;
+      const Kind kind = op_at(member).kind;
+      run.wait = is_send(kind) ? Wait::capacity : is_recv(kind) ? Wait::data : Wait::sync;
+    }
+    if (graph_.transfer[index(member)] != Transfer::send_hold) run.start = start;
+  }
+  return start;
+}
+
+void Timing::passed(OpIndex op, Nanos end) {
+  executed_[index(op)].end = end;
+  const std::int32_t sequence = graph_.sequence[index(op)];
+  if (sequence >= 0) last_[index(sequence)] = op;
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,92 @@
+// The timing rules both engines share: when an op that has everything it waits for may start, and
+// what it waited for last.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/core/cluster.hpp"
+#include "sim/core/constraints.hpp"
+#include "sim/core/costs.hpp"
+#include "sim/core/program.hpp"
+#include "sim/core/timeline.hpp"
+
+namespace bubblescope {
+
+/// When an op ran and why not earlier. For a holding send: offered to accepted; for a receive: the
+/// part of the wire time that came after its turn.
+struct Executed {
+  Nanos start = -1;
+  Nanos end = -1;
+  OpIndex waited_for = -1;
+  Wait wait = Wait::nothing;
+};
+
+/// When the host issued an op's kernels.
+struct Issue {
+  Nanos begin = 0;  ///< the host turned to it
+  Nanos first = 0;  ///< first kernel launched: the op cannot start earlier
+  Nanos last = 0;   ///< last kernel launched: the op cannot end earlier
+};
+
+/// Durations of all ops, and the state of a run as ops arrive and end. An engine calls `arrive` when
+/// all constraints of an op are done (members of a group: `join` when the last has arrived), sets
+/// its end, and calls `passed` so that its sequence goes on.
+class Timing {
+ public:
+  /// Throws InputError where the cluster has fewer ranks than the program.
+  Timing(const Program& program, const ConstraintGraph& graph, const StageCosts& costs, const Cluster& cluster);
+
+  /// Sets the op's ready time (in `start`; a holding send: `end`) from what it waited for.
+  /// Returns the time from which the op runs.
+  Nanos arrive(OpIndex op);
+  /// Sets the common start of a group whose members have all arrived; returns it.
+  Nanos join(std::int32_t group);
+  /// Work of an op once it runs; what engines add to the time it runs from.
+  Nanos duration(OpIndex op) const { return duration_[index(op)]; }
+  /// The earliest an op may end because of its kernels' launches; 0 where there is none.
+  Nanos launched(OpIndex op) const { return issue_.empty() ? 0 : issue_[index(op)].last; }
+  /// Records the end and makes the op the last of its sequence.
+  void passed(OpIndex op, Nanos end);
+
+  const Executed& executed(OpIndex op) const { return executed_[index(op)]; }
+  const std::vector<Executed>& all() const { return executed_; }
+  const std::vector<Issue>& issues() const { return issue_; }
+  Rank rank_of(OpIndex op) const { return rank_[index(op)]; }
+  const Op& op_at(OpIndex op) const;
+  std::int64_t bytes(OpIndex op) const;
+
+ private:
+  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+  Nanos wire(OpIndex op, const Constraint& constraint) const;
+  Wait wait_behind(OpIndex op, OpIndex before) const;
+  void issue(OpIndex op);
+
+  const Program& program_;
+  const ConstraintGraph& graph_;
+  const StageCosts& costs_;
+  const Cluster& cluster_;
+  ChainLinks links_;
+  std::vector<Rank> rank_;
+  std::vector<Nanos> duration_;  ///< of the op; for sends and receives the wire time where it lasts
+  std::vector<Nanos> wire_;      ///< of receives whose send does not last; empty where there are none
+  std::vector<Executed> executed_;
+  std::vector<OpIndex> last_;    ///< sequence -> its newest op, or -1
+  std::vector<Nanos> host_;      ///< rank -> when its host is free
+  std::vector<std::int32_t> launches_;
+  std::vector<std::int32_t> issued_;  ///< rank -> ops of its compute stream issued so far
+  std::vector<Issue> issue_;
+};
+
+/// The Timeline of a run: one compute and one communication track per rank, others where used.
+Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing);
+
+/// The two engines. Each runs `timing` to the end and returns the ops that wait for each other where
+/// it cannot.
+std::vector<OpIndex> run_sweep(const ConstraintGraph& graph, Timing& timing);
+std::vector<OpIndex> run_events(const Program& program, const ConstraintGraph& graph, Timing& timing, const StageCosts& costs, const Cluster& cluster);
+
+/// Whether ops that run at the same time slow each other down on this cluster, so that only events do.
+bool needs_events(const Program& program, const StageCosts& costs, const Cluster& cluster);
+
+}  // namespace bubblescope

@@ -1,0 +1,34 @@
+// Opens a file and hands its text to the reader of its form.
+#include "sim/lower/read_program.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "sim/core/error.hpp"
+#include "sim/core/psched.hpp"
+#include "sim/lower/torch_csv.hpp"
+
+namespace bubblescope {
+
+Program read_program(const std::filesystem::path& file) {
+  std::string ending = file.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (ending != ".psched" && ending != ".csv") {
+    throw InputError(fmt::format("{}: unknown ending '{}'; expected a .psched or .csv file", file.string(), ending));
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::error_code error;
+  if (!stream || std::filesystem::is_directory(file, error)) {
+    throw InputError(fmt::format("{}: cannot be read; expected a readable file", file.string()));
+  }
+  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  if (stream.bad()) throw InputError(fmt::format("{}: reading failed", file.string()));
+  return ending == ".csv" ? from_torch_csv(text, file.string()) : from_psched(text, file.string());
+}
+
+}  // namespace bubblescope

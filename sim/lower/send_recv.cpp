@@ -1,0 +1,298 @@
+// Placing sends and receives, in time linear in the ops.
+#include "sim/lower/send_recv.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <utility>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// The ranks whose next op may be ready, visited in ascending order.
+class RankSet {
+ public:
+  explicit RankSet(std::int32_t ranks) : ranks_(ranks), words_((static_cast<std::size_t>(ranks) + 63) / 64, 0) {}
+
+  void insert(Rank r) { words_[static_cast<std::size_t>(r) / 64] |= bit(r); }
+  void erase(Rank r) { words_[static_cast<std::size_t>(r) / 64] &= ~bit(r); }
+
+  /// The first rank in the set that is `from` or higher; `ranks` where there is none.
+  Rank next(Rank from) const {
+    for (auto w = static_cast<std::size_t>(from) / 64; w < words_.size(); ++w) {
+      const std::uint64_t low = w == static_cast<std::size_t>(from) / 64 ? ~std::uint64_t{0} << (from % 64) : ~std::uint64_t{0};
+      if (const std::uint64_t found = words_[w] & low; found != 0) {
+        return static_cast<Rank>(w * 64) + std::countr_zero(found);
+      }
+    }
+    return ranks_;
+  }
+
+ private:
+  static std::uint64_t bit(Rank r) { return std::uint64_t{1} << (r % 64); }
+  std::int32_t ranks_;
+  std::vector<std::uint64_t> words_;
+};
+
+/// One pass over one Program. Data items (the activation or the gradient of a stage and microbatch)
+/// have dense indices; `placed_` says which of them their consumer's rank has.
+class Lowering {
+ public:
+  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), out_(program) {
+    late_ = program.profile == Profile::local_serial;
+    measure();
+    prepare_edges();
+  }
+
+  Program run() {
+    reserve_rows();
+    RankSet active(in_.ranks());
+    for (Rank r = 0; r < in_.ranks(); ++r) active.insert(r);
+    std::vector<std::size_t> next(in_.rows.size(), 0);
+    std::size_t left = in_.op_count();
+    while (left > 0) {
+      bool progress = false;
+      for (Rank r = active.next(0); r < in_.ranks(); r = active.next(r + 1)) {
+        const auto& row = in_.rows[index(r)];
+        if (next[index(r)] == row.size()) {
+          active.erase(r);
+          continue;
+        }
+        const Op& op = row[next[index(r)]];
+        if (!ready(op)) {
+          active.erase(r);  // until something is placed for it
+          continue;
+        }
+        place(r, next[index(r)], op, active);
+        progress = true;
+        --left;
+        ++next[index(r)];
+      }
+      if (!progress) fail_stuck(next);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  /// How data gets from a stage to a neighbour.
+  struct Way {
+    Stage peer = -1;       ///< -1: to or from nowhere
+    Rank rank = -1;        ///< the peer's
+    bool local = false;    ///< on the same rank: no communication
+    bool posted = true;    ///< receive rule
+  };
+
+  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+
+  std::size_t item(Stage stage, const Op& op) const {
+    return (((index(op.iteration) * replicas_ + op.replica) * slices_ + op.slice) * index(in_.stages()) + index(stage)) *
+               microbatches_ + index(op.microbatch);
+  }
+
+  static bool carries(const Op& op) { return is_compute(op.kind) && !is_compound(op.kind) && op.microbatch >= 0; }
+
+  /// Sizes of the tables. Programs that no table can hold are refused.
+  void measure() {
+    std::int64_t iterations = 1;
+    for (Rank r = 0; r < in_.ranks(); ++r) {
+      for (const Op& op : in_.rows[index(r)]) {
+        for (const Op& part : in_.parts_of(op)) {
+          if (part.stage < 0 || part.stage >= in_.stages() || in_.stage_rank[index(part.stage)] != r || part.iteration < 0) {
+            throw InputError(fmt::format("rank {}, {}: stage {} is not on this rank; expected a program that passes validation",
+                                         r, cell(in_, op), part.stage));
+          }
+          iterations = std::max<std::int64_t>(iterations, part.iteration + std::int64_t{1});
+          replicas_ = std::max<std::size_t>(replicas_, part.replica + std::size_t{1});
+          slices_ = std::max<std::size_t>(slices_, part.slice + std::size_t{1});
+          if (carries(part)) microbatches_ = std::max(microbatches_, index(part.microbatch) + 1);
+        }
+      }
+    }
+    const double items = static_cast<double>(iterations) * static_cast<double>(replicas_) * static_cast<double>(slices_) *
+                         static_cast<double>(microbatches_) * in_.stages();
+    if (items > 1e6 + 64.0 * static_cast<double>(in_.op_count())) {
+      throw InputError(fmt::format("{} iterations of {} microbatches on {} stages, but only {} ops; expected a program that passes validation",
+                                   iterations, microbatches_, in_.stages(), in_.op_count()));
+    }
+    items_ = static_cast<std::size_t>(items);
+    activation_.assign(items_, 0);
+    if (in_.profile == Profile::backprop || in_.profile == Profile::delayed) gradient_.assign(items_, 0);
+    if (late_) find_last_ops();
+  }
+
+  /// Late forwarding: how many compute ops of (stage, microbatch) are still to come before the output
+  /// may leave.
+  void find_last_ops() {
+    pending_.assign(items_, 0);
+    for (const auto& row : in_.rows) {
+      for (const Op& op : row) {
+        for (const Op& part : in_.parts_of(op)) {
+          if (carries(part)) ++pending_[item(part.stage, part)];
+        }
+      }
+    }
+  }
+
+  void prepare_edges() {
+    const auto way = [&](Stage stage, Stage peer, bool from_peer) {
+      if (peer < 0) return Way{};
+      const Rank rank = in_.stage_rank[index(peer)];
+      const Channel& channel = from_peer ? in_.channel(peer, stage) : in_.channel(stage, peer);
+      return Way{peer, rank, rank == in_.stage_rank[index(stage)], channel.receive == Receive::posted};
+    };
+    for (Stage s = 0; s < in_.stages(); ++s) {
+      const Stage previous = links_.previous[index(s)], next = links_.next[index(s)];
+      activation_in_.push_back(way(s, previous, true));
+      activation_out_.push_back(way(s, next, false));
+      gradient_in_.push_back(way(s, next, true));
+      gradient_out_.push_back(way(s, previous, false));
+    }
+  }
+
+  bool gradients() const { return !gradient_.empty(); }
+  static bool returns_gradient(Kind kind) { return kind == Kind::B || kind == Kind::I; }
+
+  /// Whether this op ends what the next stage waits for.
+  bool leaves(const Op& op) const {
+    return late_ ? carries(op) && pending_[item(op.stage, op)] == 1 : op.kind == Kind::F;
+  }
+
+  /// Rows as long as they will become.
+  void reserve_rows() {
+    std::vector<std::size_t> size(in_.rows.size(), 0);
+    for (Rank r = 0; r < in_.ranks(); ++r) {
+      size[index(r)] += in_.rows[index(r)].size();
+      for (const Op& op : in_.rows[index(r)]) {
+        for (const Op& part : in_.parts_of(op)) {
+          const auto count = [&](const Way& way) {
+            if (way.peer < 0 || way.local) return;
+            ++size[index(r)];
+            ++size[index(way.rank)];
+          };
+          if (part.kind == Kind::F) count(activation_out_[index(part.stage)]);
+          if (gradients() && returns_gradient(part.kind)) count(gradient_out_[index(part.stage)]);
+        }
+      }
+    }
+    for (std::size_t r = 0; r < size.size(); ++r) {
+      out_.rows[r].clear();
+      out_.rows[r].reserve(size[r]);
+    }
+  }
+
+  bool ready(const Op& op) const {
+    if (!is_compound(op.kind)) return ready_alone(op);
+    const auto parts = in_.parts_of(op);
+    return std::all_of(parts.begin(), parts.end(), [&](const Op& part) { return ready_alone(part); });
+  }
+
+  bool ready_alone(const Op& op) const {
+    if (op.microbatch < 0) return true;
+    if (op.kind == Kind::F) {
+      return activation_in_[index(op.stage)].peer < 0 || activation_[item(op.stage, op)] != 0;
+    }
+    if (gradients() && returns_gradient(op.kind)) {
+      return gradient_in_[index(op.stage)].peer < 0 || gradient_[item(op.stage, op)] != 0;
+    }
+    return true;
+  }
+
+  void place(Rank r, std::size_t position, const Op& op, RankSet& active) {
+    auto& row = out_.rows[index(r)];
+    const auto parts = in_.parts_of(op);
+    for (const Op& part : parts) {
+      if (part.kind == Kind::F) receive_at_use(row, part, Kind::RECV_F, activation_in_[index(part.stage)]);
+      if (gradients() && returns_gradient(part.kind)) {
+        receive_at_use(row, part, Kind::RECV_B, gradient_in_[index(part.stage)]);
+      }
+    }
+    row.push_back(in_.rows[index(r)][position]);
+    for (const Op& part : parts) {
+      if (part.microbatch < 0) continue;
+      if (leaves(part)) deliver(row, part, Kind::SEND_F, Kind::RECV_F, activation_out_[index(part.stage)], activation_, active);
+      if (gradients() && returns_gradient(part.kind)) {
+        deliver(row, part, Kind::SEND_B, Kind::RECV_B, gradient_out_[index(part.stage)], gradient_, active);
+      }
+      if (late_ && carries(part)) --pending_[item(part.stage, part)];
+    }
+  }
+
+  static Op moved(const Op& op, Kind kind, Stage stage) {
+    Op result = op;
+    result.kind = kind;
+    result.stage = static_cast<std::int16_t>(stage);
+    return result;
+  }
+
+  static void receive_at_use(std::vector<Op>& row, const Op& op, Kind kind, const Way& way) {
+    if (way.peer >= 0 && !way.local && !way.posted) row.push_back(moved(op, kind, op.stage));
+  }
+
+  void deliver(std::vector<Op>& row, const Op& op, Kind send, Kind receive, const Way& way,
+               std::vector<std::uint8_t>& placed, RankSet& active) {
+    if (way.peer < 0) return;
+    placed[item(way.peer, op)] = 1;
+    if (way.local) return;
+    row.push_back(moved(op, send, op.stage));
+    if (way.posted) out_.rows[index(way.rank)].push_back(moved(op, receive, way.peer));
+    active.insert(way.rank);
+  }
+
+  [[noreturn]] void fail_stuck(const std::vector<std::size_t>& next) const {
+    std::string text;
+    for (Rank r = 0; r < in_.ranks(); ++r) {
+      const std::size_t position = next[index(r)];
+      if (position == in_.rows[index(r)].size()) continue;
+      text += fmt::format("{}rank {}, op {} ({})", text.empty() ? "" : "; ", r, position, cell(in_, in_.rows[index(r)][position]));
+    }
+    throw InputError("the compute order deadlocks, sends and receives cannot be placed; waiting: " + text);
+  }
+
+  const Program& in_;
+  const ChainLinks links_;
+  Program out_;
+  bool late_ = false;
+  std::size_t replicas_ = 1, slices_ = 1, microbatches_ = 1, items_ = 0;
+  std::vector<std::uint8_t> activation_, gradient_;  // item -> its consumer's rank has it
+  std::vector<std::int32_t> pending_;                // late forwarding only
+  std::vector<Way> activation_in_, activation_out_, gradient_in_, gradient_out_;  // by stage
+};
+
+}  // namespace
+
+bool has_communication(const Program& program) {
+  const auto p2p = [](const Op& op) { return is_p2p(op.kind); };
+  return std::any_of(program.rows.begin(), program.rows.end(),
+                     [&](const auto& row) { return std::any_of(row.begin(), row.end(), p2p); });
+}
+
+Program add_send_recv(const Program& program) {
+  if (has_communication(program)) return program;
+  return Lowering(program).run();
+}
+
+Program strip_communication(const Program& program) {
+  Program stripped = program;
+  for (auto& row : stripped.rows) {
+    std::erase_if(row, [](const Op& op) { return is_p2p(op.kind); });
+  }
+  const bool batched = std::any_of(program.rows.begin(), program.rows.end(), [](const auto& row) {
+    return std::any_of(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::BATCH_P2P; });
+  });
+  if (!batched) return stripped;
+  // Compounds of communication are gone: number the others anew.
+  stripped.compounds.clear();
+  stripped.parts.clear();
+  for (auto& row : stripped.rows) {
+    for (Op& op : row) {
+      if (is_compound(op.kind)) op.operand = stripped.make_compound(op.kind, program.parts_of(op)).operand;
+    }
+  }
+  return stripped;
+}
+
+}  // namespace bubblescope

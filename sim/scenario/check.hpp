@@ -1,0 +1,35 @@
+// What a scenario's values must be together: contradictions between keys that are each in range.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "sim/scenario/scenario.hpp"
+
+namespace bubblescope {
+
+/// A place in a file, counted from 1; 0 where it is not known.
+struct Place {
+  std::uint32_t line = 0;
+  std::uint32_t column = 0;
+};
+
+/// Where the keys of a scenario were given: `training.batch`, `schedule.0.queue`; sections as
+/// `training`, `schedule.0`. Keys that were not given are missing.
+using Places = std::map<std::string, Place, std::less<>>;
+
+/// `file:line:col`; for a key that was not given its section's place, else the file alone.
+std::string place_text(const std::string& file, const Places& places, std::string_view key);
+
+/// The key that a schedule's option follows from (clipping, accumulation), or nothing: then it is given
+/// with the schedule.
+std::string_view derived_from(std::string_view option);
+
+/// Throws InputError for the first contradiction: impossible cuts, patches, heads or microbatches,
+/// data that does not fit the model, an auxiliary network that the model cannot have, missing paths,
+/// options that a schedule does not have, cores for too few ranks, two schedules of one label.
+void check_scenario(const Scenario& scenario, const Places& places, const std::string& file);
+
+}  // namespace bubblescope

@@ -1,0 +1,24 @@
+// What the generators of this folder share: options and endings that several schedules have.
+#pragma once
+
+#include "sim/schedules/registry.hpp"
+
+namespace bubblescope {
+
+/// An op of compute order: microbatch `microbatch` (or -1) on `stage`.
+constexpr Op make_op(Kind kind, Stage stage, Microbatch microbatch) {
+  Op op;
+  op.kind = kind;
+  op.stage = static_cast<std::int16_t>(stage);
+  op.microbatch = microbatch;
+  return op;
+}
+
+/// `clip`: 1 puts a barrier of all ranks before the updates, which is what clipping gradients by
+/// their global norm is.
+ScheduleOption clip_option();
+
+/// Ends every row of a flushing pipeline: where `clip`, one SYNC; then one U per stage of the rank.
+void append_flush(Program& program, bool clip);
+
+}  // namespace bubblescope

@@ -1,0 +1,84 @@
+// Sequential local learning, the baseline of PPLL, in the three forms found in papers and code:
+//   serial      one microbatch through one stage at a time; Belilovsky et al., "Decoupled Greedy
+//               Learning", arXiv 1901.08164, algorithm 1 run on one process
+//   overlapped  a stage's local backward runs beside the next stage's forward, all stages meet after
+//               every microbatch
+//   blockwise   stage after stage, each over all microbatches, its outputs cached for the next;
+//               Belilovsky et al., "Greedy Layerwise Learning Can Scale to ImageNet", arXiv 1812.11446
+//
+//   2 ranks, 2 microbatches, T = A LB U, | a barrier
+//   serial      rank 0  F0 T0 T0 .. .. .. | F1 T1 T1 .. .. ..
+//               rank 1  .. .. .. F0 T0 T0 | .. .. .. F1 T1 T1
+//   overlapped  rank 0  F0 T0 T0 .. | F1 T1 T1 ..
+//               rank 1  .. F0 T0 T0 | .. F1 T1 T1
+//   blockwise   rank 0  F0 T0 T0 F1 T1 T1 | .. .. .. .. .. ..
+//               rank 1  .. .. .. .. .. .. | F0 T0 T0 F1 T1 T1
+//
+// Makespan: serial and blockwise m sum_s (F_s + A_s + LB_s + U_s);
+// overlapped m max_s (F_0 + ... + F_s + A_s + LB_s + U_s).
+#include <fmt/format.h>
+
+#include "sim/core/error.hpp"
+#include "sim/schedules/generators.hpp"
+
+namespace bubblescope {
+
+Schedule sequential_local_schedule();
+
+namespace {
+
+Program generate_sequential_local(const ScheduleShape& shape) {
+  const Schedule& schedule = find_schedule("sequential-local");
+  const std::string variant = option_text(schedule, shape, "variant");
+  const auto accumulate = static_cast<std::int32_t>(option_number(schedule, shape, "accumulate"));
+  if (shape.microbatches % accumulate != 0) {
+    throw InputError(fmt::format(
+        "schedule 'sequential-local' for {} microbatches with 'accumulate' {}; expected a multiple of it",
+        shape.microbatches, accumulate));
+  }
+  Program program = make_program("sequential-local", shape.ranks, shape.microbatches, placement_loop(shape.ranks, 1));
+  program.profile = variant == "serial" ? Profile::local_serial : Profile::local;
+  program.weights = WeightPolicy::latest;
+  Channel& cache = program.channels.front();
+  cache.receive = Receive::at_use;
+  cache.send = Send::holding;
+
+  const bool blockwise = variant == "blockwise";
+  for (Rank r = 0; r < shape.ranks; ++r) {
+    auto& row = program.rows[static_cast<std::size_t>(r)];
+    row.reserve(5 * static_cast<std::size_t>(shape.microbatches) + (blockwise ? static_cast<std::size_t>(shape.ranks) : 0));
+    const auto sync = [&](std::int32_t number) { row.push_back(make_op(Kind::SYNC, r, number)); };
+    // Blockwise: phase k, in which only rank k works, ends with the k-th barrier; the last with none.
+    if (blockwise) {
+      for (Rank phase = 0; phase < r; ++phase) sync(phase);
+    }
+    for (Microbatch m = 0; m < shape.microbatches; ++m) {
+      for (const Kind kind : {Kind::F, Kind::A, Kind::LB}) row.push_back(make_op(kind, r, m));
+      if ((m + 1) % accumulate == 0) row.push_back(make_op(Kind::U, r, m));
+      if (!blockwise) sync(m);
+    }
+    if (blockwise) {
+      for (Rank phase = r; phase + 1 < shape.ranks; ++phase) sync(phase);
+    }
+  }
+  return program;
+}
+
+}  // namespace
+
+Schedule sequential_local_schedule() {
+  Schedule schedule;
+  schedule.name = "sequential-local";
+  schedule.title = "Sequential local learning: serial, overlapped with a barrier per batch, or block after block";
+  schedule.paper = "Belilovsky et al., Decoupled Greedy Learning, arXiv 1901.08164; blockwise: arXiv 1812.11446";
+  schedule.memory = "1 microbatch on every rank; blockwise also all m boundary activations";
+  schedule.bubble = "serial, blockwise: (p-1)/p with equal stages; overlapped: (p-1)F/((p-1)F+c) with c = F+A+LB+U";
+  schedule.options = {{"variant", "how much the stages overlap", "serial", {"serial", "overlapped", "blockwise"}},
+                      {"accumulate", "microbatches whose gradients are added up before an update", "1", {}, 1}};
+  schedule.local = true;
+  schedule.flush = false;
+  schedule.generate = generate_sequential_local;
+  return schedule;
+}
+
+}  // namespace bubblescope

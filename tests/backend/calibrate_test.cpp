@@ -1,0 +1,200 @@
+// Calibration: what is measured, how often, on what inputs, and in whose company.
+#include "backend/calibrate.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/clock.hpp"
+#include "backend/cores.hpp"
+#include "backend/null.hpp"
+#include "sim/core/error.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+
+namespace bubblescope {
+namespace {
+
+using testing::ElementsAre;
+
+Program scheduled(const std::string& name, std::int32_t ranks, std::int32_t microbatches) {
+  ScheduleShape shape;
+  shape.ranks = ranks;
+  shape.microbatches = microbatches;
+  return generate(find_schedule(name), shape);
+}
+
+/// What all devices of a test saw.
+struct Log {
+  std::mutex mutex;
+  std::vector<std::vector<std::string>> calls;  // by rank
+  std::set<Rank> at_work;
+  std::set<std::set<Rank>> companies;  // who was ever inside an op together
+  bool fails = false;
+};
+
+class LoggingDevice : public Device {
+ public:
+  LoggingDevice(Log& log, Rank rank) : log_(log), rank_(rank) {}
+  void execute(const Op& op) override {
+    note(cell(op));
+    {
+      const std::lock_guard lock(log_.mutex);
+      log_.at_work.insert(rank_);
+      log_.companies.insert(log_.at_work);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(100 * (rank_ + 1)));
+    const std::lock_guard lock(log_.mutex);
+    log_.at_work.erase(rank_);
+    if (log_.fails && rank_ == 1 && ++executed_ > 40) throw RunError("broken");
+  }
+  Payload output(const Op& send) override {
+    note(cell(send));
+    return {};
+  }
+  void input(const Op& recv, Payload payload) override {
+    EXPECT_EQ(payload.bytes, 77);
+    note("got " + cell(recv));
+  }
+  double contribution(const Op&) override { return rank_ + 1; }
+  void reduced(const Op& sync, double total) override {
+    EXPECT_EQ(total, rank_ + 1);
+    note(cell(sync));
+  }
+  Payload example(const Op&) override { return {nullptr, 77}; }
+
+ private:
+  void note(std::string what) {
+    const std::lock_guard lock(log_.mutex);
+    log_.calls[static_cast<std::size_t>(rank_)].push_back(std::move(what));
+  }
+  Log& log_;
+  Rank rank_;
+  int executed_ = 0;
+};
+
+class LoggingBackend : public Backend {
+ public:
+  LoggingBackend(Log& log, std::int32_t ranks) : log_(log) { log_.calls.resize(static_cast<std::size_t>(ranks)); }
+  std::string name() const override { return "logging"; }
+  std::unique_ptr<Device> device(Rank rank, const Program&) override { return std::make_unique<LoggingDevice>(log_, rank); }
+
+ private:
+  Log& log_;
+};
+
+TEST(Calibrate, walks_each_rank_through_its_own_row_on_examples) {
+  // The same calls with sends and receives in the program as without.
+  for (const bool lowered : {false, true}) {
+    const Program program = scheduled("gpipe", 3, 2);
+    Log log;
+    LoggingBackend backend(log, 3);
+    Ranks ranks(backend, program, {});
+    CalibrateOptions options;
+    options.rounds = 0;
+    options.waits = 3;
+    calibrate(lowered ? add_send_recv(program) : program, ranks, options);
+    // gpipe runs its backwards in the order of the forwards here; what matters is what surrounds them.
+    EXPECT_THAT(log.calls[0], ElementsAre("0F0", "0SEND_F0", "0F1", "0SEND_F1", "got 0RECV_B0", "0B0", "got 0RECV_B1", "0B1", "0U"));
+    EXPECT_THAT(log.calls[1], ElementsAre("got 1RECV_F0", "1F0", "1SEND_F0", "got 1RECV_F1", "1F1", "1SEND_F1", "got 1RECV_B0", "1B0", "1SEND_B0", "got 1RECV_B1", "1B1", "1SEND_B1", "1U"));
+    EXPECT_THAT(log.calls[2], ElementsAre("got 2RECV_F0", "2F0", "got 2RECV_F1", "2F1", "2B0", "2SEND_B0", "2B1", "2SEND_B1", "2U"));
+  }
+}
+
+TEST(Calibrate, measures_every_stage_and_kind_that_occurs_alone_and_busy) {
+  const Program program = scheduled("ppll", 2, 3);
+  Log log;
+  LoggingBackend backend(log, 2);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 4;
+  options.walks = 2;
+  options.waits = 20;
+  const Calibration calibration = calibrate(program, ranks, options);
+  std::vector<std::string> measured;
+  for (const MeasuredOp& op : calibration.ops) {
+    measured.push_back(std::to_string(op.stage) + std::string(mnemonic(op.kind)));
+    EXPECT_EQ(op.alone.count, 3 * 2 * 4);  // microbatches, walks, rounds: the first walk is not counted
+    EXPECT_GE(op.alone.median, 100 * kMicrosecond * (op.stage + 1));
+    EXPECT_LE(op.alone.first, op.alone.median);
+    EXPECT_LE(op.alone.median, op.alone.third);
+    if (available_cores() >= 2) {
+      EXPECT_GT(op.busy.count, 0) << measured.back();
+    }
+  }
+  EXPECT_THAT(measured, ElementsAre("0F", "0A", "0LB", "0U", "1F", "1A", "1LB", "1U"));
+  EXPECT_EQ(calibration.handover.count, 20);
+  EXPECT_GT(calibration.handover.median, 0);
+  EXPECT_EQ(calibration.sync.count, 20);
+  EXPECT_GT(calibration.sync.median, 0);
+}
+
+TEST(Calibrate, keeps_as_many_ranks_busy_as_have_cores) {
+  const Program program = scheduled("ppll", 3, 1);
+  Log log;
+  LoggingBackend backend(log, 3);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 2;
+  options.waits = 1;
+  options.cores = {{0}, {0}, {0}};  // one core: never two at once
+  const Calibration calibration = calibrate(program, ranks, options);
+  EXPECT_EQ(log.companies, (std::set<std::set<Rank>>{{0}, {1}, {2}}));
+  for (const MeasuredOp& op : calibration.ops) {
+    EXPECT_EQ(op.busy.count, 0);
+    EXPECT_EQ(op.busy_factor(), 1.0);
+  }
+}
+
+TEST(Calibrate, a_failing_device_ends_the_calibration) {
+  const Program program = scheduled("ppll", 2, 3);
+  Log log;
+  log.fails = true;
+  LoggingBackend backend(log, 2);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 50;
+  EXPECT_THROW(calibrate(program, ranks, options), RunError);
+}
+
+TEST(Calibrate, a_stop_ends_it_after_the_round_under_way) {
+  const Program program = scheduled("ppll", 2, 1);
+  NullBackend backend{StageCosts(2)};
+  Ranks ranks(backend, program, {});
+  std::atomic<bool> stop{false};
+  CalibrateOptions options;
+  options.rounds = 100;
+  options.waits = 1;
+  options.stop = &stop;
+  std::int32_t last = -1;
+  options.progress = [&](std::int32_t round) {
+    last = round;
+    if (round == 2) stop = true;
+  };
+  const Calibration calibration = calibrate(program, ranks, options);
+  EXPECT_TRUE(calibration.stopped);
+  EXPECT_EQ(last, 2);
+  EXPECT_EQ(calibration.ops.front().alone.count, 3);
+}
+
+TEST(BusyGroups, hold_ranks_with_cores_of_their_own_and_cover_all) {
+  using Groups = std::vector<std::vector<Rank>>;
+  EXPECT_EQ(busy_groups(2, {{0}, {1}}, 2), (Groups{{0, 1}}));
+  EXPECT_EQ(busy_groups(4, {{0}, {1}, {0}, {1}}, 2), (Groups{{0, 1}, {2, 3}}));
+  EXPECT_EQ(busy_groups(3, {{0}, {1}, {0}}, 2), (Groups{{0, 1}, {1, 2}}));
+  EXPECT_EQ(busy_groups(3, {{0, 1}, {2, 3}, {1, 2}}, 4), (Groups{{0, 1}, {2}}));
+  // Not pinned: as many as there are cores.
+  EXPECT_EQ(busy_groups(4, {}, 2), (Groups{{0, 1}, {2, 3}}));
+  EXPECT_EQ(busy_groups(3, {}, 2), (Groups{{0, 1}, {0, 2}}));
+  EXPECT_EQ(busy_groups(3, {}, 8), (Groups{{0, 1, 2}}));
+}
+
+}  // namespace
+}  // namespace bubblescope

@@ -1,0 +1,350 @@
+// Channels driven with made-up times, one thread playing all ranks: transfers must start exactly when
+// the rules say, whatever the order in which the ranks report.
+#include "backend/channels.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "sim/lower/read_program.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+
+namespace bubblescope {
+namespace {
+
+struct Outcome {
+  Nanos makespan = 0;
+  std::vector<Nanos> first_start;
+  std::vector<Nanos> last_end;
+  bool complete = true;
+};
+
+/// Plays `walks` walks of a program on virtual clocks. `visit` is the order in which ranks are asked.
+class VirtualRun {
+ public:
+  VirtualRun(const Program& program, const StageCosts& costs, const Cluster& network)
+      : costs_(costs), plan_(make_plan(program, network)), bells_(program.rows.size()), channels_(plan_, bells_), ranks_(program.rows.size()) {}
+
+  Outcome run(std::int64_t walks, const std::vector<Rank>& visit) {
+    for (bool progress = true; progress;) {
+      progress = false;
+      for (const Rank rank : visit) progress |= advance(rank, walks);
+    }
+    Outcome outcome;
+    for (const State& state : ranks_) {
+      outcome.complete &= state.walk == walks;
+      outcome.makespan = std::max(outcome.makespan, state.last_end);
+      outcome.first_start.push_back(state.first_start);
+      outcome.last_end.push_back(state.last_end);
+    }
+    return outcome;
+  }
+
+ private:
+  struct State {
+    std::int64_t walk = 0;
+    std::size_t step = 0;
+    Nanos clock = 0;
+    bool begun = false;  // the step's offer or arrival has been made
+    Nanos first_start = -1;
+    Nanos last_end = 0;
+  };
+
+  /// Goes on with one step of a rank, if it can.
+  bool advance(Rank rank, std::int64_t walks) {
+    State& state = ranks_[static_cast<std::size_t>(rank)];
+    const auto& steps = plan_.ranks[static_cast<std::size_t>(rank)];
+    if (state.walk == walks || steps.empty()) return false;
+    const Step& step = steps[state.step];
+    const bool was_begun = state.begun;
+    if (!take(state, step)) return state.begun != was_begun;
+    state.begun = false;
+    if (++state.step == steps.size()) {
+      state.step = 0;
+      ++state.walk;
+    }
+    return true;
+  }
+
+  bool take(State& state, const Step& step) {
+    switch (step.action) {
+      case Action::compute: {
+        Nanos start = state.clock;
+        for (const std::int32_t message : step.takes) {
+          const Delivery delivery = channels_.delivery(message, state.walk);
+          if (!delivery.received) return false;
+          start = std::max(start, delivery.available);
+        }
+        for (const std::int32_t message : step.takes) channels_.take(message, state.walk, start, {});
+        if (state.first_start < 0) state.first_start = start;
+        state.clock = start;
+        for (const Op& part : step.parts) state.clock += costs_.at(part.stage, part.kind).duration;
+        state.last_end = state.clock;
+        return true;
+      }
+      case Action::send: {
+        const Message& message = plan_.messages[static_cast<std::size_t>(step.message)];
+        if (!state.begun) channels_.offer(step.message, state.walk, {}, state.clock, {});
+        state.begun = true;
+        if (plan_.edges[static_cast<std::size_t>(message.edge)].rules.send != Send::holding) return true;
+        const Delivery delivery = channels_.delivery(step.message, state.walk);
+        if (!delivery.accepted) return false;
+        state.clock = std::max(state.clock, delivery.start);
+        return true;
+      }
+      case Action::receive: {
+        if (!state.begun) channels_.arrive(step.message, state.walk, state.clock, {});
+        state.begun = true;
+        const Delivery delivery = channels_.delivery(step.message, state.walk);
+        if (!delivery.received) return false;
+        state.clock = std::max(state.clock, delivery.available);
+        return true;
+      }
+      case Action::meet:
+        return true;
+    }
+    return false;
+  }
+
+  StageCosts costs_;
+  Plan plan_;
+  std::vector<Bell> bells_;
+  Channels channels_;
+  std::vector<State> ranks_;
+};
+
+std::vector<Rank> ascending(std::int32_t ranks) {
+  std::vector<Rank> order;
+  for (Rank r = 0; r < ranks; ++r) order.push_back(r);
+  return order;
+}
+
+std::vector<std::string> split(const std::string& line) {
+  std::vector<std::string> cells;
+  std::istringstream in(line);
+  for (std::string cell; std::getline(in, cell, ',');) cells.push_back(cell);
+  return cells;
+}
+
+/// A rank's F, I and W cost 1 ms each, shared by its chunks.
+StageCosts unit_costs(std::int32_t stages, std::int32_t chunks) {
+  StageCosts costs(stages);
+  for (Stage s = 0; s < stages; ++s) {
+    for (const Kind kind : {Kind::F, Kind::I, Kind::W}) costs.at(s, kind).duration = kMillisecond / chunks;
+    costs.at(s, Kind::B).duration = 2 * kMillisecond / chunks;
+  }
+  return costs;
+}
+
+// Source of the figures: tests/data/oracles/channel_modes.csv, an evaluator independent of this project.
+TEST(Channels, pipelines_take_the_oracles_time_in_every_channel_mode) {
+  const std::string folder = std::string(BUBBLESCOPE_SOURCE_DIR) + "/tests/data/oracles/";
+  std::ifstream table(folder + "channel_modes.csv");
+  ASSERT_TRUE(table);
+  std::string line;
+  int compared = 0;
+  while (std::getline(table, line)) {
+    const std::vector<std::string> row = split(line);
+    if (row.size() != 9 || row[0] == "schedule" || line.front() == '#') continue;
+    const std::string file = folder + "orders/" + row[0] + "_p4_m8.csv";
+    const std::int32_t chunks = std::stoi(row[3]);
+    const auto comm = static_cast<Nanos>(std::stod(row[4]) * 1e6);
+    const std::vector<std::string> modes = channel_mode_names();
+    for (std::size_t mode = 0; mode < modes.size(); ++mode) {
+      Program program = read_program(file);
+      program.channels.front() = channel_mode(modes[mode]);
+      program = add_send_recv(program);
+      const auto expected = static_cast<Nanos>(std::stod(row[5 + mode]) * 1e6 + 0.5);
+      VirtualRun run(program, unit_costs(program.stages(), chunks), uniform_cluster(4, {comm, 0}));
+      const Outcome outcome = run.run(1, ascending(4));
+      EXPECT_TRUE(outcome.complete) << row[0] << ' ' << modes[mode];
+      EXPECT_EQ(outcome.makespan, expected) << row[0] << ' ' << modes[mode] << " comm " << row[4];
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, 57 * 4);
+}
+
+Program ppll(std::int32_t ranks, std::int32_t microbatches, std::int32_t queue, bool late) {
+  ScheduleShape shape;
+  shape.ranks = ranks;
+  shape.microbatches = microbatches;
+  shape.options = {{"queue", std::to_string(queue)}, {"forward", late ? "late" : "early"}};
+  return add_send_recv(generate(find_schedule("ppll"), shape));
+}
+
+/// The queue's rules, written down once more, microbatch by microbatch and rank by rank: entry t is
+/// accepted when it is offered and, for Q >= 1, F(t - Q) of the consumer has started; for Q = 0, the
+/// consumer has finished everything before F(t), its own send included.
+struct Recurrence {
+  std::vector<Nanos> first_start, last_end;
+};
+Recurrence ppll_recurrence(const std::vector<Nanos>& f, const std::vector<Nanos>& rest, std::int32_t m, std::int32_t queue, bool late, Nanos transfer) {
+  const std::size_t p = f.size();
+  std::vector<std::vector<Nanos>> start(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1));
+  std::vector<std::vector<Nanos>> done = start;      // everything of that microbatch, its send included
+  std::vector<std::vector<Nanos>> accepted = start;  // the entry this rank sent
+  Recurrence result;
+  const auto value = [](const std::vector<std::vector<Nanos>>& of, std::size_t r, std::int32_t t) { return t < 0 ? 0 : of[r][static_cast<std::size_t>(t)]; };
+  // Later ranks' earlier microbatches decide over earlier ranks' later ones: all of t before t + 1, and
+  // within t rank by rank; what a rank's acceptance of t needs of its consumer belongs to t - Q or t - 1.
+  for (std::int32_t t = 0; t < m; ++t) {
+    const auto i = static_cast<std::size_t>(t);
+    for (std::size_t r = 0; r < p; ++r) {
+      Nanos begin = value(done, r, t - 1);
+      if (r > 0) begin = std::max(begin, accepted[r - 1][i] + transfer);
+      start[r][i] = begin;
+      Nanos clock = begin + f[r];
+      if (late) clock += rest[r];
+      if (r + 1 < p) {
+        Nanos at = clock;
+        if (queue >= 1 && t - queue >= 0) at = std::max(at, value(start, r + 1, t - queue));
+        if (queue == 0) at = std::max(at, value(done, r + 1, t - 1));
+        accepted[r][i] = at;
+        clock = at;
+      }
+      if (!late) clock += rest[r];
+      done[r][i] = clock;
+    }
+  }
+  for (std::size_t r = 0; r < p; ++r) {
+    result.first_start.push_back(start[r].front());
+    // A send takes no time: with late forwarding the last update ends before it.
+    Nanos end = done[r].back();
+    if (late) end = start[r].back() + f[r] + rest[r];
+    result.last_end.push_back(end);
+  }
+  return result;
+}
+
+TEST(Channels, queues_follow_the_recurrence_for_any_capacity_cost_and_reporting_order) {
+  EXPECT_TRUE(rc::check([] {
+    const auto p = *rc::gen::inRange<std::int32_t>(1, 6);
+    const auto m = *rc::gen::inRange<std::int32_t>(1, 12);
+    const auto queue = *rc::gen::element<std::int32_t>(0, 1, 2, 3, 8);
+    const bool late = *rc::gen::arbitrary<bool>();
+    const auto transfer = *rc::gen::element<Nanos>(0, 3, 20);
+    const auto count = static_cast<std::size_t>(p);
+    const auto f = *rc::gen::container<std::vector<Nanos>>(count, rc::gen::inRange<Nanos>(1, 30));
+    const auto rest = *rc::gen::container<std::vector<Nanos>>(count, rc::gen::inRange<Nanos>(0, 40));
+    auto visit = ascending(p);
+    if (*rc::gen::arbitrary<bool>()) std::reverse(visit.begin(), visit.end());
+
+    StageCosts costs(p);
+    for (Stage s = 0; s < p; ++s) {
+      costs.at(s, Kind::F).duration = f[static_cast<std::size_t>(s)];
+      costs.at(s, Kind::LB).duration = rest[static_cast<std::size_t>(s)];
+    }
+    VirtualRun run(ppll(p, m, queue, late), costs, uniform_cluster(p, {transfer, 0}));
+    const Outcome outcome = run.run(1, visit);
+    const Recurrence expected = ppll_recurrence(f, rest, m, queue, late, transfer);
+    RC_ASSERT(outcome.complete);
+    RC_ASSERT(outcome.first_start == expected.first_start);
+    RC_ASSERT(outcome.last_end == expected.last_end);
+  }));
+}
+
+// Equal stages, c = F + rest: early m c + (p-1) F, since a microbatch is F behind on every further rank
+// and all ranks keep step; late (m + p - 1) c.
+TEST(Channels, equal_ppll_stages_take_the_closed_form) {
+  StageCosts costs(4);
+  for (Stage s = 0; s < 4; ++s) {
+    costs.at(s, Kind::F).duration = 10;
+    costs.at(s, Kind::LB).duration = 25;
+  }
+  EXPECT_EQ(VirtualRun(ppll(4, 6, 1, false), costs, {}).run(1, ascending(4)).makespan, 6 * 35 + 3 * 10);
+  EXPECT_EQ(VirtualRun(ppll(4, 6, 1, true), costs, {}).run(1, ascending(4)).makespan, (6 + 3) * 35);
+  // Three walks without a barrier between are one walk with three times the microbatches.
+  EXPECT_EQ(VirtualRun(ppll(4, 6, 1, false), costs, {}).run(3, ascending(4)).makespan, 18 * 35 + 3 * 10);
+}
+
+/// Rank 0 sends microbatches 0, 1, 2, ...; rank 1 uses each.
+Program stream_of_messages(std::int32_t count, const Channel& channel) {
+  Program program = make_program("stream", 2, count, placement_loop(2, 1));
+  program.profile = Profile::forward_only;
+  program.channels.front() = channel;
+  for (Microbatch m = 0; m < count; ++m) {
+    Op op;
+    op.stage = 0;
+    op.microbatch = m;
+    program.rows[0].push_back(op);
+    op.stage = 1;
+    program.rows[1].push_back(op);
+  }
+  return add_send_recv(program);
+}
+
+TEST(Channels, an_unbounded_holding_send_is_accepted_at_once) {
+  Channel channel;
+  channel.receive = Receive::at_use;
+  channel.send = Send::holding;
+  StageCosts costs(2);
+  costs.at(0, Kind::F).duration = 1;
+  costs.at(1, Kind::F).duration = 100;
+  const Outcome outcome = VirtualRun(stream_of_messages(5, channel), costs, {}).run(1, ascending(2));
+  EXPECT_EQ(outcome.last_end, (std::vector<Nanos>{5, 1 + 500}));
+}
+
+TEST(Channels, small_messages_pass_a_full_queue) {
+  Channel channel;
+  channel.capacity = 1;
+  channel.eager_bytes = 100;
+  channel.receive = Receive::at_use;
+  channel.send = Send::holding;
+  const Plan plan = make_plan(stream_of_messages(3, channel), {});
+  std::vector<Bell> bells(2);
+  Channels channels(plan, bells);
+  channels.offer(0, 0, {nullptr, 101}, 10, {});
+  channels.offer(1, 0, {nullptr, 101}, 20, {});
+  channels.offer(2, 0, {nullptr, 100}, 30, {});
+  EXPECT_TRUE(channels.delivery(0, 0).accepted);
+  EXPECT_FALSE(channels.delivery(1, 0).accepted);
+  EXPECT_TRUE(channels.delivery(2, 0).accepted);
+  channels.take(0, 0, 50, {});
+  const Delivery freed = channels.delivery(1, 0);
+  EXPECT_TRUE(freed.accepted);
+  EXPECT_EQ(freed.start, 50);
+  EXPECT_EQ(freed.wait, Wait::capacity);
+}
+
+TEST(Channels, a_committed_send_stands_behind_one_that_was_not_accepted) {
+  Channel channel;
+  channel.capacity = 1;
+  channel.receive = Receive::at_use;
+  channel.send = Send::commit;
+  const Plan plan = make_plan(stream_of_messages(4, channel), {});
+  std::vector<Bell> bells(2);
+  Channels channels(plan, bells);
+  for (std::int32_t m = 0; m < 3; ++m) channels.offer(m, 0, {}, 10 * m, {});
+  channels.take(0, 0, 100, {});
+  EXPECT_EQ(channels.delivery(1, 0).start, 100);
+  EXPECT_FALSE(channels.delivery(2, 0).accepted);
+  channels.take(1, 0, 200, {});
+  EXPECT_EQ(channels.delivery(2, 0).start, 200);
+}
+
+TEST(Channels, payloads_arrive_by_identity_over_many_walks) {
+  Channel channel;  // a sender may run far ahead
+  const Plan plan = make_plan(stream_of_messages(3, channel), {});
+  std::vector<Bell> bells(2);
+  Channels channels(plan, bells);
+  for (std::int64_t walk = 0; walk < 40; ++walk) {
+    for (std::int32_t m = 0; m < 3; ++m) channels.offer(m, walk, {std::make_shared<std::int64_t>(walk * 3 + m), 8}, walk, {});
+  }
+  for (std::int64_t walk = 0; walk < 40; ++walk) {
+    for (const std::int32_t m : {2, 0, 1}) {
+      EXPECT_EQ(*std::static_pointer_cast<std::int64_t>(channels.take(m, walk, walk, {}).data), walk * 3 + m);
+    }
+  }
+  EXPECT_FALSE(channels.delivery(0, 40).accepted);
+  EXPECT_TRUE(channels.delivery(0, 39).accepted);
+}
+
+}  // namespace
+}  // namespace bubblescope

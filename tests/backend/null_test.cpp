@@ -1,0 +1,259 @@
+// Conformance: every registered schedule really runs, op by op, under every channel it may use.
+#include "backend/null.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "backend/clock.hpp"
+#include "backend/executor.hpp"
+#include "sim/core/dependencies.hpp"
+#include "sim/core/op_table.hpp"
+#include "sim/core/validate.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// Unequal, so that ranks wait for each other in all directions.
+StageCosts uneven_costs(std::int32_t stages) {
+  StageCosts costs(stages);
+  for (Stage s = 0; s < stages; ++s) {
+    for (int k = 0; k <= static_cast<int>(Kind::U); ++k) costs.at(s, static_cast<Kind>(k)).duration = (20 + 15 * ((s + k) % 3)) * kMicrosecond;
+    costs.bytes(s).output = 1000;
+  }
+  return costs;
+}
+
+using Identity = std::tuple<std::int32_t, int, Kind, Stage, Microbatch>;
+Identity identity(const Op& op) { return {op.iteration, op.operand, op.kind, op.stage, op.microbatch}; }
+
+/// The spans of a run in the order of the program's ops, each exactly once.
+class Walked {
+ public:
+  Walked(const Program& one, const Timeline& timeline, std::int32_t iterations) : timeline_(timeline), program_(repeat_iterations(one, iterations)) {
+    std::map<Identity, std::int32_t> place;
+    for (std::size_t i = 0; i < timeline.spans.size(); ++i) {
+      Op op = timeline.spans[i].op;
+      if (is_compound(op.kind)) op.operand += op.iteration * static_cast<std::int32_t>(one.compounds.size());
+      const bool first = place.try_emplace(identity(op), static_cast<std::int32_t>(i)).second;
+      EXPECT_TRUE(first) << cell(program_, op) << " was run twice in iteration " << op.iteration;
+    }
+    for (const auto& row : program_.rows) {
+      for (const Op& op : row) {
+        const auto found = place.find(identity(op));
+        EXPECT_TRUE(found != place.end()) << cell(program_, op) << " of iteration " << op.iteration << " was not run";
+        spans_.push_back(found == place.end() ? -1 : found->second);
+      }
+    }
+    EXPECT_EQ(timeline.spans.size(), program_.op_count());
+  }
+
+  bool complete() const { return std::find(spans_.begin(), spans_.end(), -1) == spans_.end(); }
+  const Program& program() const { return program_; }
+  const Span& span(OpIndex op) const { return timeline_.spans[static_cast<std::size_t>(spans_[static_cast<std::size_t>(op)])]; }
+  const Op& op(OpIndex index) const {
+    const OpAt place = locate(row_offsets(program_), index);
+    return program_.rows[static_cast<std::size_t>(place.rank)][static_cast<std::size_t>(place.position)];
+  }
+
+  void check_dependencies(Nanos wire) const {
+    const Dependencies dependencies = derive_dependencies(program_);
+    for (OpIndex i = 0; i < static_cast<OpIndex>(program_.op_count()); ++i) {
+      for (const Dependency& dependency : dependencies.of(i)) {
+        const Span& before = span(dependency.source);
+        if (dependency.edge == Edge::message) {
+          // A holding send ends at acceptance, any other with its transfer.
+          const bool holding = program_.channels.front().send == Send::holding;
+          EXPECT_GE(span(i).end, before.end + (holding ? wire : 0)) << cell(program_, op(i)) << " of iteration " << op(i).iteration;
+        } else {
+          EXPECT_GE(span(i).start, before.end) << cell(program_, op(i)) << " before its " << cell(program_, op(dependency.source));
+        }
+      }
+    }
+  }
+
+  /// No two ops at once on a rank's compute track, and the rows' order kept.
+  void check_rows() const {
+    OpIndex index = 0;
+    for (const auto& row : program_.rows) {
+      Nanos free = 0;
+      for (const Op& op : row) {
+        const Span& ran = span(index++);
+        if (!is_compute(op.kind)) continue;
+        EXPECT_GE(ran.start, free) << cell(program_, op);
+        EXPECT_GE(ran.end, ran.start);
+        free = ran.end;
+      }
+    }
+  }
+
+  void check_waits() const {
+    for (const Span& span : timeline_.spans) {
+      if (span.waited_for < 0) continue;
+      const Span& other = timeline_.spans[static_cast<std::size_t>(span.waited_for)];
+      // What was waited for had begun when the wait ended: by then a send has been accepted, an op started.
+      EXPECT_LE(other.start, std::max(span.end, span.start)) << timeline_.span_name(span) << " waited for " << timeline_.span_name(other);
+    }
+  }
+
+ private:
+  const Timeline& timeline_;
+  Program program_;
+  std::vector<std::int32_t> spans_;
+};
+
+Execution run_null(const Program& program, std::int32_t iterations, Link link) {
+  NullBackend backend(uneven_costs(program.stages()));
+  Ranks ranks(backend, program, {});
+  ExecuteOptions options;
+  options.iterations = iterations;
+  options.warmup = 1;
+  options.network = uniform_cluster(program.ranks(), link);
+  return execute(program, ranks, options);
+}
+
+Program scheduled(const Schedule& schedule, std::int32_t ranks, std::map<std::string, std::string> options = {}) {
+  ScheduleShape shape;
+  shape.ranks = ranks;
+  shape.microbatches = 2 * ranks;
+  shape.options = std::move(options);
+  return generate(schedule, shape);
+}
+
+void expect_conformance(Program program, const std::string& name) {
+  SCOPED_TRACE(name);
+  const Link link{30 * kMicrosecond, 100e6};  // 1000 bytes take 10 us more
+  const Execution execution = run_null(program, 2, link);
+  const Walked run(program, execution.timeline, 2);
+  ASSERT_TRUE(run.complete());
+  run.check_dependencies(40 * kMicrosecond);
+  run.check_rows();
+  run.check_waits();
+}
+
+TEST(Null, runs_every_registered_schedule_as_its_program_says) {
+  for (const Schedule& schedule : schedules()) {
+    for (const std::int32_t ranks : {1, 2, 3, 8}) {
+      expect_conformance(add_send_recv(scheduled(schedule, ranks)), schedule.name + " on " + std::to_string(ranks));
+    }
+    for (const ScheduleOption& option : schedule.options) {
+      for (const std::string& choice : option.choices) {
+        expect_conformance(add_send_recv(scheduled(schedule, 4, {{option.name, choice}})), schedule.name + " " + option.name + "=" + choice);
+      }
+    }
+  }
+}
+
+TEST(Null, runs_pipelines_in_every_channel_mode_that_does_not_deadlock) {
+  int ran = 0;
+  for (const Schedule& schedule : schedules()) {
+    if (schedule.local) continue;
+    for (const std::string& mode : channel_mode_names()) {
+      Program program = scheduled(schedule, 4);
+      program.channels.front() = channel_mode(mode);
+      program = add_send_recv(program);
+      if (!validate(program).empty()) continue;
+      expect_conformance(program, schedule.name + " " + mode);
+      ++ran;
+    }
+  }
+  EXPECT_GE(ran, 12);
+}
+
+TEST(Null, queues_never_hold_more_than_their_capacity) {
+  const Schedule& schedule = find_schedule("ppll");
+  for (const std::int32_t queue : {0, 1, 2, 8}) {
+    for (const char* forward : {"early", "late"}) {
+      SCOPED_TRACE("Q = " + std::to_string(queue) + ", " + forward);
+      const std::int32_t ranks = 4;
+      const Program program = add_send_recv(scheduled(schedule, ranks, {{"queue", std::to_string(queue)}, {"forward", forward}}));
+      const Execution execution = run_null(program, 3, {});
+      const Walked run(program, execution.timeline, 3);
+      ASSERT_TRUE(run.complete());
+      run.check_dependencies(0);
+      // Per edge, in order: when entries were accepted, when the ops that take them started and ended.
+      const auto offsets = row_offsets(run.program());
+      for (Rank r = 0; r + 1 < ranks; ++r) {
+        std::vector<Nanos> accepted, taken, finished;
+        for (OpIndex i = offsets[static_cast<std::size_t>(r)]; i < offsets[static_cast<std::size_t>(r) + 1]; ++i) {
+          if (run.op(i).kind == Kind::SEND_F) accepted.push_back(run.span(i).end);
+        }
+        Nanos before = 0;  // end of what the consumer did before its RECV
+        for (OpIndex i = offsets[static_cast<std::size_t>(r) + 1]; i < offsets[static_cast<std::size_t>(r) + 2]; ++i) {
+          if (run.op(i).kind == Kind::F) taken.push_back(run.span(i).start);
+          if (run.op(i).kind == Kind::RECV_F) finished.push_back(before);
+          if (is_compute(run.op(i).kind)) before = run.span(i).end;
+        }
+        ASSERT_EQ(accepted.size(), taken.size());
+        for (std::size_t t = 0; t < accepted.size(); ++t) {
+          EXPECT_LE(accepted[t], taken[t]);
+          const auto q = static_cast<std::size_t>(queue);
+          const bool waits_for_credit = queue > 0 && t >= q;
+          const Nanos earliest = queue == 0 ? finished[t] : waits_for_credit ? taken[t - q] : 0;
+          EXPECT_GE(accepted[t], earliest) << "entry " << t;
+        }
+      }
+    }
+  }
+}
+
+TEST(Null, overlapped_compounds_cost_what_is_given_for_them_else_the_sum_of_their_parts) {
+  Op f, b;
+  f.stage = b.stage = 0;
+  b.kind = Kind::B;
+  const Op parts[] = {f, b};
+  const Program program = make_program("compound", 1, 2, placement_loop(1, 1));
+  StageCosts costs(1);
+  costs.at(0, Kind::F).duration = 2 * kMillisecond;
+  costs.at(0, Kind::B).duration = 3 * kMillisecond;
+  const auto time = [&] {
+    NullBackend backend(costs);
+    const auto device = backend.device(0, program);
+    const Nanos start = steady_now();
+    device->execute_compound(Kind::OVERLAP_F_B, parts);
+    return steady_now() - start;
+  };
+  EXPECT_GE(time(), 5 * kMillisecond);  // a sleep is never shorter than asked for
+  costs.at(0, Kind::F).duration = costs.at(0, Kind::B).duration = 100 * kSecond;
+  costs.at(0, Kind::OVERLAP_F_B).duration = kMillisecond;
+  EXPECT_LT(time(), 100 * kSecond);
+}
+
+TEST(Null, messages_have_the_size_of_the_boundary_they_cross) {
+  const Program program = make_program("sizes", 2, 1, placement_loop(2, 1));
+  StageCosts costs(2);
+  costs.bytes(0).output = 123;
+  costs.bytes(1).output = 456;
+  NullBackend backend(costs);
+  const auto device = backend.device(0, program);
+  Op op;
+  op.microbatch = 0;
+  op.stage = 0;
+  op.kind = Kind::SEND_F;
+  EXPECT_EQ(device->output(op).bytes, 123);
+  op.kind = Kind::RECV_B;
+  EXPECT_EQ(device->example(op).bytes, 123);
+  op.stage = 1;
+  op.kind = Kind::SEND_B;
+  EXPECT_EQ(device->output(op).bytes, 123);
+  op.kind = Kind::RECV_F;
+  EXPECT_EQ(device->example(op).bytes, 123);
+}
+
+TEST(Null, sixty_four_ranks_run_on_whatever_cores_there_are) {
+  ScheduleShape shape;
+  shape.ranks = 64;
+  shape.microbatches = 16;
+  const Program program = add_send_recv(generate(find_schedule("1f1b"), shape));
+  const Execution execution = run_null(program, 1, {});
+  EXPECT_TRUE(Walked(program, execution.timeline, 1).complete());
+}
+
+}  // namespace
+}  // namespace bubblescope

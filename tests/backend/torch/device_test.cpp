@@ -1,0 +1,383 @@
+// The numerics of real runs: local schedules against sequential local learning and a plain loop,
+// pipelines against the un-pipelined model; and what a device refuses.
+#include "backend/torch/device.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "sim/core/error.hpp"
+#include "tests/backend/torch/small_runs.hpp"
+
+namespace bubblescope {
+namespace {
+
+using namespace testing_runs;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Tensors = std::map<std::string, torch::Tensor>;
+
+// --- local schedules ------------------------------------------------------------------------------
+
+struct LocalCase {
+  std::string name;
+  TorchConfig (*config)(std::int32_t stages);
+  std::int32_t ranks;
+};
+void PrintTo(const LocalCase& c, std::ostream* out) { *out << c.name << " on " << c.ranks << " ranks"; }
+
+class LocalSchedules : public testing::TestWithParam<LocalCase> {};
+
+/// 20 updates of every stage: 4 iterations of 5 microbatches.
+TEST_P(LocalSchedules, ppll_is_bit_identical_to_serial_local_learning_for_every_queue) {
+  const std::int32_t ranks = GetParam().ranks;
+  const TorchConfig config = GetParam().config(ranks);
+  SmallRun serial(config, program("sequential-local", ranks, 5));
+  const auto expected = serial.iterations(4).state();
+  const auto losses = serial.losses();
+  ASSERT_EQ(losses.size(), 20u * static_cast<std::size_t>(ranks));
+  for (const char* queue : {"0", "1", "2", "8"}) {
+    for (const char* forward : {"early", "late"}) {
+      SmallRun ppll(config, program("ppll", ranks, 5, {{"queue", queue}, {"forward", forward}}));
+      EXPECT_THAT(differences(ppll.iterations(4).state(), expected), IsEmpty()) << "queue " << queue << ", " << forward;
+      EXPECT_EQ(ppll.losses(), losses) << "queue " << queue << ", " << forward;
+    }
+  }
+}
+
+TEST_P(LocalSchedules, overlapping_stages_changes_nothing) {
+  const std::int32_t ranks = GetParam().ranks;
+  const TorchConfig config = GetParam().config(ranks);
+  const auto expected = SmallRun(config, program("sequential-local", ranks, 5)).iterations(2).state();
+  SmallRun overlapped(config, program("sequential-local", ranks, 5, {{"variant", "overlapped"}}));
+  EXPECT_THAT(differences(overlapped.iterations(2).state(), expected), IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, LocalSchedules,
+                         testing::Values(LocalCase{"resnet", resnet, 2}, LocalCase{"resnet", resnet, 4},
+                                         LocalCase{"vit", vit, 2}, LocalCase{"vit", vit, 4}),
+                         [](const auto& given) { return given.param.name + std::to_string(given.param.ranks); });
+
+std::unique_ptr<torch::optim::Optimizer> reference_optimizer(const TorchConfig& config, std::vector<torch::Tensor> parameters) {
+  const OptimizerConfig& o = config.optimizer;
+  if (o.name == "adamw") {
+    return std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(config.rate.base).weight_decay(o.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(
+      parameters, torch::optim::SGDOptions(config.rate.base).momentum(o.momentum).nesterov(o.nesterov).weight_decay(o.weight_decay));
+}
+
+std::vector<torch::Tensor> tensors_of(const std::vector<NamedTensor>& named) {
+  std::vector<torch::Tensor> tensors;
+  for (const NamedTensor& t : named) tensors.push_back(t.tensor);
+  return tensors;
+}
+
+/// Sequential local learning as every paper's loop has it: forward, loss, backward, step, detach.
+TEST(LocalLearning, serial_equals_a_plain_training_loop) {
+  for (const std::string auxiliary : {"dgl", "infopro"}) {
+    TorchConfig config = resnet(3);
+    config.auxiliary.name = auxiliary;
+    const LayerGraph graph = build_model(config.model);
+    const auto networks = build_auxiliaries(config.auxiliary, graph, config.cuts);
+    const auto ranges = stage_ranges(graph, config.cuts);
+    at::set_num_threads(1);
+
+    Batches batches(config.data, {.batch = 4, .microbatch = 4, .augment = true});
+    std::vector<std::unique_ptr<StageModule>> stages;
+    std::vector<std::unique_ptr<AuxiliaryModule>> heads;
+    std::vector<std::unique_ptr<torch::optim::Optimizer>> optimizers;
+    for (std::int32_t s = 0; s < 3; ++s) {
+      const auto& range = ranges[static_cast<std::size_t>(s)];
+      stages.push_back(std::make_unique<StageModule>(graph, range.first, range.last, ModuleOptions{}));
+      heads.push_back(std::make_unique<AuxiliaryModule>(s == 2 ? output_loss() : networks[static_cast<std::size_t>(s)], s, ModuleOptions{}));
+      auto parameters = tensors_of(stages.back()->parameters());
+      for (const auto& t : tensors_of(heads.back()->parameters())) parameters.push_back(t);
+      optimizers.push_back(reference_optimizer(config, parameters));
+    }
+    std::vector<double> last_losses;
+    for (std::int64_t step = 0; step < 6; ++step) {
+      const ForwardContext context{.iteration = step};
+      const Batch batch = batches.batch(step, 0);
+      torch::Tensor x = batch.images;
+      for (std::size_t s = 0; s < 3; ++s) {
+        optimizers[s]->zero_grad();
+        const torch::Tensor features = stages[s]->forward(x, context);
+        const torch::Tensor loss = heads[s]->loss(features, batch.labels, batches.pictures(step, 0), context);
+        loss.backward();
+        optimizers[s]->step();
+        x = features.detach();
+        if (s == 2) last_losses.push_back(loss.item<double>());
+      }
+    }
+
+    SmallRun run(config, program("sequential-local", 3, 1));
+    const auto state = run.iterations(6).state();
+    for (std::size_t s = 0; s < 3; ++s) {
+      for (const NamedTensor& t : stages[s]->parameters()) EXPECT_TRUE(t.tensor.equal(state.at("model." + t.name))) << t.name;
+      for (const NamedTensor& t : stages[s]->buffers()) EXPECT_TRUE(t.tensor.equal(state.at("model." + t.name))) << t.name;
+      for (const NamedTensor& t : heads[s]->parameters()) {
+        EXPECT_TRUE(t.tensor.equal(state.at("auxiliary." + std::to_string(s) + "." + t.name))) << t.name;
+      }
+    }
+    const auto losses = run.losses();
+    for (std::int64_t step = 0; step < 6; ++step) EXPECT_EQ(losses.at({2, step, 0}), last_losses[static_cast<std::size_t>(step)]);
+  }
+}
+
+// Four batches of 4 accumulated are the batch of 16 with the same samples: without dropout and batch
+// statistics every gradient is a mean over samples.
+TEST(LocalLearning, accumulated_gradients_equal_the_big_batch) {
+  TorchConfig config = vit(2);
+  config.model.dropout = 0;
+  config.precision = "float64";
+  config.augment = false;
+  SmallRun accumulated(config, program("ppll", 2, 4, {{"accumulate", "4"}}));
+  config.batch = config.microbatch = 16;
+  SmallRun big(config, program("sequential-local", 2, 1));
+  EXPECT_LT(relative_error(accumulated.iterations(3).state(), big.iterations(3).state()), 1e-12);
+}
+
+TEST(LocalLearning, every_stage_is_clipped_by_its_own_norm) {
+  TorchConfig config = vit(2);
+  config.model.dropout = 0;
+  config.precision = "float64";
+  config.optimizer = {.name = "sgd", .momentum = 0, .nesterov = false, .weight_decay = 0};
+  config.rate.base = 1;
+  config.clip_norm = 1e-3;  // far below any stage's norm, so every step has length clip_norm
+  SmallRun run(config, program("ppll", 2, 1));
+  Tensors before;
+  for (const auto& [name, tensor] : run.state()) before[name] = tensor.clone();
+  const auto after = run.iterations(1).state();
+  double squares = 0;
+  for (const auto& [name, tensor] : before) {
+    if (name.starts_with("updates") || name.starts_with("optimizer")) continue;
+    squares += std::pow((after.at(name) - tensor).norm().item<double>(), 2);
+  }
+  // norm / (norm + 1e-6) of each of two stages: within a few millionths of 2 clip_norm^2.
+  EXPECT_NEAR(std::sqrt(squares / 2), 1e-3, 1e-7);
+}
+
+// --- pipelines ------------------------------------------------------------------------------------
+
+/// The un-pipelined model, microbatch by microbatch.
+struct Reference {
+  LayerGraph graph;
+  StageModule model;
+  AuxiliaryModule loss;
+
+  explicit Reference(const TorchConfig& config)
+      : graph(build_model(config.model)),
+        model(graph, 0, graph.size(), {.dtype = torch::kFloat64}),
+        loss(output_loss(), 0, {.dtype = torch::kFloat64}) {}
+
+  void accumulate(Batches& batches, std::int64_t iteration) {
+    const auto count = batches.plan().microbatches;
+    for (std::int64_t m = 0; m < count; ++m) {
+      const ForwardContext context{.iteration = iteration, .microbatch = m};
+      const Batch batch = batches.batch(iteration, m);
+      const torch::Tensor value = loss.loss(model.forward(batch.images, context), batch.labels, {}, context);
+      (value / static_cast<double>(count)).backward();
+    }
+  }
+  Tensors gradients() const {
+    Tensors all;
+    for (const NamedTensor& t : model.parameters()) all[t.name] = t.tensor.grad();
+    return all;
+  }
+};
+
+Program without_updates(Program what) {
+  for (auto& row : what.rows) std::erase_if(row, [](const Op& op) { return op.kind == Kind::U; });
+  return what;
+}
+
+TorchConfig in_double(TorchConfig config) {
+  config.precision = "float64";
+  config.batch = 16;
+  config.microbatch = 4;
+  config.augment = true;
+  return config;
+}
+
+struct PipelineCase {
+  std::string schedule;
+  std::int32_t ranks;
+  std::int32_t chunks;
+};
+void PrintTo(const PipelineCase& c, std::ostream* out) { *out << c.schedule << " on " << c.ranks << " ranks"; }
+
+class Pipelines : public testing::TestWithParam<PipelineCase> {
+ protected:
+  Program pipeline(std::int32_t microbatches, Options more = {}) const {
+    if (GetParam().chunks > 1) more["chunks"] = std::to_string(GetParam().chunks);
+    return program(GetParam().schedule, GetParam().ranks, microbatches, more);
+  }
+  std::int32_t stages() const { return GetParam().ranks * GetParam().chunks; }
+};
+
+// Batch norm normalises every microbatch by its own statistics here, and so does the reference.
+TEST_P(Pipelines, gradients_equal_the_un_pipelined_model) {
+  for (const auto model : {resnet, vit}) {
+    const TorchConfig config = in_double(model(stages()));
+    SmallRun run(config, without_updates(pipeline(4)));
+    const auto gradients = run.iterations(1).gradients();
+    Reference reference(config);
+    at::set_num_threads(1);
+    Batches batches(config.data, {.batch = 16, .microbatch = 4, .microbatches = 4, .augment = true, .precision = torch::kDouble});
+    reference.accumulate(batches, 0);
+    EXPECT_LT(relative_error(gradients, reference.gradients()), 1e-12);
+    // All three schedules run a stage's backwards in the reference's order: not a bit differs.
+    EXPECT_THAT(differences(gradients, reference.gradients()), IsEmpty());
+    const auto state = run.state();
+    for (const NamedTensor& t : reference.model.buffers()) EXPECT_TRUE(t.tensor.equal(state.at("model." + t.name))) << t.name;
+  }
+}
+
+// With frozen statistics a microbatch's samples do not see each other: four microbatches are the batch.
+TEST_P(Pipelines, frozen_batch_norm_makes_microbatches_equal_the_whole_batch) {
+  TorchConfig config = in_double(resnet(stages()));
+  config.model.batchnorm = "frozen";
+  const auto gradients = SmallRun(config, without_updates(pipeline(4))).iterations(1).gradients();
+  Reference reference(config);
+  Batches whole(config.data, {.batch = 16, .microbatch = 16, .augment = true, .precision = torch::kDouble});
+  reference.accumulate(whole, 0);
+  EXPECT_LT(relative_error(gradients, reference.gradients()), 1e-12);
+}
+
+TEST_P(Pipelines, clipping_by_the_global_norm_equals_torchs_on_the_un_pipelined_model) {
+  TorchConfig config = in_double(vit(stages()));
+  config.optimizer = {.name = "sgd", .momentum = 0.9, .nesterov = true, .weight_decay = 1e-4};
+  config.clip_norm = 0.5;
+  const auto state = SmallRun(config, pipeline(4, {{"clip", "1"}})).iterations(3).state();
+
+  Reference reference(config);
+  Batches batches(config.data, {.batch = 16, .microbatch = 4, .microbatches = 4, .augment = true, .precision = torch::kDouble});
+  const auto parameters = tensors_of(reference.model.parameters());
+  const auto optimizer = reference_optimizer(config, parameters);
+  for (std::int64_t iteration = 0; iteration < 3; ++iteration) {
+    optimizer->zero_grad();
+    reference.accumulate(batches, iteration);
+    EXPECT_GT(torch::nn::utils::clip_grad_norm_(parameters, config.clip_norm), config.clip_norm);
+    optimizer->step();
+  }
+  Tensors expected, actual;
+  for (const NamedTensor& t : reference.model.parameters()) {
+    expected[t.name] = t.tensor.detach();
+    actual[t.name] = state.at("model." + t.name);
+  }
+  EXPECT_LT(relative_error(actual, expected), 1e-12);
+}
+
+INSTANTIATE_TEST_SUITE_P(Schedules, Pipelines,
+                         testing::Values(PipelineCase{"naive", 2, 1}, PipelineCase{"gpipe", 2, 1}, PipelineCase{"gpipe", 4, 1},
+                                         PipelineCase{"1f1b", 2, 1}, PipelineCase{"1f1b", 4, 1},
+                                         PipelineCase{"interleaved-1f1b", 2, 2}),
+                         [](const auto& given) {
+                           std::string name = given.param.schedule + std::to_string(given.param.ranks);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// --- what a device refuses and reports -------------------------------------------------------------
+
+Op op_of(Kind kind, Stage stage, Microbatch microbatch = 0) {
+  Op op;
+  op.kind = kind;
+  op.stage = static_cast<std::int16_t>(stage);
+  op.microbatch = microbatch;
+  return op;
+}
+
+/// Runs `work` on a device of this rank and returns the message of what it throws.
+template <typename Error, typename Work>
+std::string message_of(Work work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+std::unique_ptr<Device> device_of(const TorchConfig& config, const Program& what, Rank rank) {
+  return torch_backend(config)->device(rank, what);
+}
+
+TEST(TorchDevice, a_diverged_loss_ends_the_run_and_names_op_stage_and_iteration) {
+  TorchConfig config = vit(2);
+  config.optimizer = {.name = "sgd"};
+  config.rate.base = 1e30;
+  SmallRun run(config, program("ppll", 2, 2));
+  EXPECT_THAT(message_of<RunError>([&] { run.iterations(5); }), AllOf(HasSubstr("A"), HasSubstr("the loss of stage"), HasSubstr("in iteration"), HasSubstr("diverged")));
+}
+
+TEST(TorchDevice, ops_it_cannot_run_are_refused_by_name) {
+  const auto device = device_of(vit(2), program("gpipe", 2, 2), 0);
+  for (const Kind kind : {Kind::I, Kind::W, Kind::R}) {
+    EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(kind, 0)); }),
+                AllOf(HasSubstr(cell(op_of(kind, 0))), HasSubstr("not available in the CPU backend")));
+  }
+  EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::F, 1)); }), HasSubstr("does not hold stage 1"));
+  EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::B, 0)); }), HasSubstr("its forward has not run"));
+  device->execute(op_of(Kind::F, 0));
+  EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::B, 0)); }), HasSubstr("there is no gradient of its output"));
+}
+
+TEST(TorchDevice, clipping_in_a_pipeline_without_a_barrier_is_refused) {
+  TorchConfig config = vit(2);
+  config.clip_norm = 1;
+  EXPECT_THAT(message_of<InputError>([&] { device_of(config, program("gpipe", 2, 2), 0); }), HasSubstr("SYNC"));
+}
+
+TEST(TorchDevice, a_schedule_of_another_number_of_stages_is_refused) {
+  EXPECT_THAT(message_of<InputError>([] { device_of(vit(2), program("gpipe", 4, 2), 0); }),
+              AllOf(HasSubstr("4 stages"), HasSubstr("cut into 2")));
+}
+
+// As calibration does: the ops of one stage again and again, fed with examples.
+TEST(TorchDevice, single_stages_run_on_examples_and_hold_no_more_each_time) {
+  const TorchConfig config = resnet(3);
+  const auto middle = device_of(config, program("1f1b", 3, 4), 1);
+  std::vector<std::int64_t> held;
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    middle->input(op_of(Kind::RECV_F, 1), middle->example(op_of(Kind::RECV_F, 1)));
+    middle->execute(op_of(Kind::F, 1));
+    middle->input(op_of(Kind::RECV_B, 1), middle->example(op_of(Kind::RECV_B, 1)));
+    middle->execute(op_of(Kind::B, 1));
+    middle->execute(op_of(Kind::U, 1));
+    held.push_back(middle->memory_bytes());
+  }
+  EXPECT_EQ(held[1], held[3]);
+  const auto local = device_of(config, program("ppll", 3, 4), 1);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    local->input(op_of(Kind::RECV_F, 1), local->example(op_of(Kind::RECV_F, 1)));
+    for (const Kind kind : {Kind::F, Kind::A, Kind::LB, Kind::U}) local->execute(op_of(kind, 1));
+    EXPECT_TRUE(std::isfinite(local->last_loss()));
+  }
+}
+
+// SGD with momentum holds weights, buffers and momentum between iterations, in 4 bytes each; with a
+// microbatch between F and B also its input and output, and after B the gradients.
+TEST(TorchDevice, counts_the_bytes_it_holds) {
+  const TorchConfig config = resnet(2);
+  const LayerGraph graph = build_model(config.model);
+  const auto first = layer_range(graph, 0, config.cuts[0]);
+  const std::int64_t weights = 4 * parameter_count(first), buffers = 4 * buffer_count(first);
+  const std::int64_t image = 4 * 4 * 3 * 16 * 16, output = 4 * 4 * elements(first.back().output);
+  const auto device = device_of(config, program("gpipe", 2, 2), 0);
+  EXPECT_EQ(device->memory_bytes(), weights + buffers);
+  device->execute(op_of(Kind::F, 0));
+  EXPECT_EQ(device->memory_bytes(), weights + buffers + image + output);
+  const Payload sent = device->output(op_of(Kind::SEND_F, 0));
+  EXPECT_EQ(sent.bytes, output);
+  device->input(op_of(Kind::RECV_B, 0), device->example(op_of(Kind::RECV_B, 0)));
+  device->execute(op_of(Kind::B, 0));
+  EXPECT_EQ(device->memory_bytes(), 2 * weights + buffers);
+  device->execute(op_of(Kind::U, 0, -1));
+  EXPECT_EQ(device->memory_bytes(), 2 * weights + buffers);  // momentum instead of gradients
+}
+
+}  // namespace
+}  // namespace bubblescope

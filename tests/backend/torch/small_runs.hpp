@@ -1,0 +1,147 @@
+// Small training runs for the tests of the LibTorch backend: configurations, Programs, devices.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend/executor.hpp"
+#include "backend/torch/config.hpp"
+#include "backend/torch/device.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+#include "sim/workload/models.hpp"
+#include "sim/workload/partition.hpp"
+
+namespace bubblescope::testing_runs {
+
+using Options = std::map<std::string, std::string>;
+
+/// ResNet-32 on images of 16 x 16, cut into `stages` by FLOPs.
+inline TorchConfig resnet(std::int32_t stages) {
+  TorchConfig config;
+  config.model.name = "resnet32";
+  config.model.image = {3, 16, 16};
+  config.auxiliary.name = "dgl";
+  config.cuts = partition(build_model(config.model), stages, "flops");
+  config.data = std::make_shared<DataSet>(generate_data_set({.samples = 64, .test_samples = 40, .image = {3, 16, 16}}));
+  config.augment = true;
+  config.batch = config.microbatch = 4;
+  config.rate.base = 0.05;
+  return config;
+}
+
+/// A ViT of four small blocks, with dropout.
+inline TorchConfig vit(std::int32_t stages) {
+  TorchConfig config = resnet(1);
+  config.model.name = "vit";
+  config.model.patch = 4;
+  config.model.depth = 4;
+  config.model.width = 24;
+  config.model.heads = 3;
+  config.model.dropout = 0.1;
+  config.auxiliary.name = "greedy";
+  config.optimizer.name = "adamw";
+  config.rate.base = 1e-3;
+  config.cuts = partition(build_model(config.model), stages, "layers");
+  return config;
+}
+
+inline Program program(const std::string& schedule, std::int32_t ranks, std::int32_t microbatches, Options options = {}) {
+  ScheduleShape shape;
+  shape.ranks = ranks;
+  shape.microbatches = microbatches;
+  shape.options = std::move(options);
+  return add_send_recv(generate(find_schedule(schedule), shape));
+}
+
+/// A backend, its ranks, and what they computed.
+class SmallRun {
+ public:
+  SmallRun(const TorchConfig& config, Program what)
+      : backend_(torch_backend(config)), program_(std::move(what)), ranks_(*backend_, program_, {}) {}
+
+  SmallRun& iterations(std::int32_t count) {
+    ExecuteOptions options;
+    options.iterations = count;
+    options.first_iteration = done_;
+    options.record = false;
+    execute(program_, ranks_, options);
+    done_ += count;
+    return *this;
+  }
+
+  /// All tensors of all ranks, by name.
+  std::map<std::string, torch::Tensor> state() {
+    return gather<std::map<std::string, torch::Tensor>>([](TorchDevice& device, auto& all) { all.merge(device.state()); });
+  }
+  /// Gradients of the model's parameters, by name; none right after an update.
+  std::map<std::string, torch::Tensor> gradients() {
+    return gather<std::map<std::string, torch::Tensor>>([](TorchDevice& device, auto& all) {
+      for (const auto& stage : device.stages()) {
+        for (const NamedTensor& parameter : stage.module->parameters()) {
+          if (parameter.tensor.grad().defined()) all[parameter.name] = parameter.tensor.grad();
+        }
+      }
+    });
+  }
+  /// (stage, iteration, microbatch) -> loss
+  std::map<std::tuple<Stage, std::int64_t, Microbatch>, double> losses() {
+    return gather<std::map<std::tuple<Stage, std::int64_t, Microbatch>, double>>([](TorchDevice& device, auto& all) {
+      for (const LossRecord& record : device.take_losses()) all[{record.stage, record.iteration, record.microbatch}] = record.loss;
+    });
+  }
+
+  Ranks& ranks() { return ranks_; }
+  const Program& what() const { return program_; }
+
+ private:
+  template <typename Result, typename Add>
+  Result gather(Add add) {
+    Result all;
+    std::mutex mutex;
+    ranks_.each([&](Rank, Device& device) {
+      const std::lock_guard lock(mutex);
+      add(dynamic_cast<TorchDevice&>(device), all);
+    });
+    return all;
+  }
+
+  std::unique_ptr<Backend> backend_;
+  Program program_;
+  Ranks ranks_;
+  std::int32_t done_ = 0;
+};
+
+/// The names of tensors that differ in any bit, or exist on one side only.
+inline std::vector<std::string> differences(const std::map<std::string, torch::Tensor>& a,
+                                            const std::map<std::string, torch::Tensor>& b) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : a) {
+    const auto other = b.find(name);
+    if (other == b.end() || !tensor.equal(other->second)) names.push_back(name);
+  }
+  for (const auto& [name, tensor] : b) {
+    if (!a.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+/// The largest ||a - b|| / ||b|| over all tensors of `b` (||a - b|| where b is zero).
+inline double relative_error(const std::map<std::string, torch::Tensor>& a, const std::map<std::string, torch::Tensor>& b) {
+  double largest = a.size() == b.size() ? 0 : 1e300;
+  for (const auto& [name, expected] : b) {
+    const auto found = a.find(name);
+    if (found == a.end()) return 1e300;
+    const double norm = expected.to(torch::kFloat64).norm().item<double>();
+    const double error = (found->second - expected).to(torch::kFloat64).norm().item<double>();
+    largest = std::max(largest, norm > 0 ? error / norm : error);
+  }
+  return largest;
+}
+
+}  // namespace bubblescope::testing_runs

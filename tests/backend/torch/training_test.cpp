@@ -1,0 +1,134 @@
+// Training: it learns, it can be stopped and resumed without a trace, and it fails cleanly.
+#include "backend/torch/training.hpp"
+
+#include <gmock/gmock.h>
+
+#include "backend/torch/checkpoint.hpp"
+#include "sim/core/error.hpp"
+#include "tests/backend/torch/small_runs.hpp"
+
+namespace bubblescope {
+namespace {
+
+using namespace testing_runs;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class Training : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              (std::string("bubblescope-training-") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path folder_;
+};
+
+/// An MLP on small generated images.
+TorchConfig small_mlp(std::int32_t stages) {
+  TorchConfig config;
+  config.model = {.name = "mlp", .image = {3, 8, 8}, .depth = 3, .width = 64};
+  config.cuts = partition(build_model(config.model), stages, "layers");
+  config.data = std::make_shared<DataSet>(generate_data_set({.samples = 640, .test_samples = 200, .image = {3, 8, 8}}));
+  config.batch = config.microbatch = 32;
+  config.rate.base = 0.05;
+  return config;
+}
+
+TEST_F(Training, learns_the_generated_set_far_beyond_chance) {
+  for (const char* schedule : {"ppll", "gpipe"}) {
+    TorchConfig config = small_mlp(2);
+    if (schedule == std::string("gpipe")) config.microbatch = 8;
+    SmallRun run(config, program(schedule, 2, 4));
+    const TrainingLog log = train(run.what(), run.ranks(), config, {.epochs = 4});
+    ASSERT_EQ(log.epochs.size(), 4u) << schedule;
+    EXPECT_EQ(log.iterations, iterations_of_epochs(config, run.what(), 4));
+    EXPECT_EQ(log.losses.size(), static_cast<std::size_t>(log.iterations));
+    EXPECT_LT(log.epochs.back().loss, 0.5 * log.losses.front()) << schedule;
+    EXPECT_GT(log.epochs.back().test.accuracy, 0.5) << schedule;  // chance: 0.1
+  }
+}
+
+// 640 samples in batches of 32 are 20 batches: with 4 of them per iteration 5 iterations, with one
+// batch in 4 microbatches 20; 8 batches per iteration: 2.5, rounded up.
+TEST_F(Training, an_epoch_takes_as_many_iterations_as_its_batches_need) {
+  TorchConfig config = small_mlp(2);
+  EXPECT_EQ(iterations_of_epochs(config, program("ppll", 2, 4), 3), 15);
+  EXPECT_EQ(iterations_of_epochs(config, program("ppll", 2, 8), 1), 3);
+  EXPECT_EQ(iterations_of_epochs(config, program("ppll", 2, 8), 2), 5);
+  config.microbatch = 8;
+  EXPECT_EQ(iterations_of_epochs(config, program("gpipe", 2, 4), 1), 20);
+}
+
+TEST_F(Training, a_stopped_and_resumed_run_ends_bit_identical_to_an_uninterrupted_one) {
+  for (const auto model : {resnet, vit}) {
+    TorchConfig config = model(2);
+    config.rate = {.schedule = "cosine", .base = config.rate.base, .warmup = 4, .total = 48};
+    const Program what = program("ppll", 2, 2);  // 8 iterations per epoch
+    TrainOptions options;
+    options.epochs = 3;
+    options.checkpoint = folder_ / "straight";
+    SmallRun straight(config, what);
+    const TrainingLog expected = train(what, straight.ranks(), config, options);
+    EXPECT_FALSE(expected.stopped);
+
+    options.checkpoint = folder_ / "stopped";
+    std::filesystem::remove(options.checkpoint);
+    std::vector<double> losses;
+    for (const std::int64_t stop_after : {2, 11, 1000}) {  // in the first and in the second epoch
+      std::atomic<bool> stop = false;
+      options.stop = &stop;
+      options.progress = [&](std::int64_t iteration) { stop = stop || iteration + 1 >= stop_after; };
+      SmallRun part(config, what);
+      const TrainingLog log = train(what, part.ranks(), config, options);
+      EXPECT_EQ(log.stopped, stop_after < 1000);
+      if (log.stopped) {
+        EXPECT_LT(log.iterations, stop_after + 6);
+      }
+      options.resume = true;
+      losses = log.losses;
+    }
+    EXPECT_EQ(losses, expected.losses);
+    const Checkpoint a = read_checkpoint(folder_ / "straight"), b = read_checkpoint(folder_ / "stopped");
+    EXPECT_EQ(a.iteration, 24);
+    EXPECT_EQ(b.iteration, 24);
+    EXPECT_TRUE(differences(a.tensors, b.tensors).empty());
+    EXPECT_EQ(a.run, b.run);
+  }
+}
+
+TEST_F(Training, another_runs_checkpoint_is_refused) {
+  TorchConfig config = small_mlp(2);
+  const Program what = program("ppll", 2, 4);
+  const TrainOptions options{.epochs = 1, .checkpoint = folder_ / "run"};
+  {
+    SmallRun run(config, what);
+    train(what, run.ranks(), config, options);
+  }
+  config.seed = 5;
+  SmallRun run(config, what);
+  TrainOptions resumed = options;
+  resumed.resume = true;
+  try {
+    train(what, run.ranks(), config, resumed);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("run"), HasSubstr("its seed is '0'; expected '5'")));
+  }
+}
+
+TEST_F(Training, a_run_that_diverges_leaves_the_last_checkpoint_whole) {
+  TorchConfig config = small_mlp(2);
+  config.rate = {.base = 1e30, .warmup = 0};
+  const Program what = program("ppll", 2, 4);
+  write_checkpoint({3, {{"kept", "yes"}}, {}}, folder_ / "run");
+  SmallRun run(config, what);
+  EXPECT_THROW(train(what, run.ranks(), config, {.epochs = 2, .checkpoint = folder_ / "run"}), RunError);
+  EXPECT_EQ(read_checkpoint(folder_ / "run").run.at("kept"), "yes");
+}
+
+}  // namespace
+}  // namespace bubblescope

@@ -1,0 +1,106 @@
+// Profiles: statistics, round trip, and what is said about files that are not profiles.
+#include "sim/core/profile.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Quartiles, are_those_of_the_sorted_values_with_linear_interpolation) {
+  EXPECT_EQ(quartiles({}), (Quartiles{0, 0, 0, 0}));
+  EXPECT_EQ(quartiles({7}), (Quartiles{7, 7, 7, 1}));
+  EXPECT_EQ(quartiles({50, 10, 40, 20, 30}), (Quartiles{20, 30, 40, 5}));
+  // Positions 0.75, 1.5 and 2.25 of 10, 20, 30, 40.
+  EXPECT_EQ(quartiles({40, 10, 30, 20}), (Quartiles{18, 25, 33, 4}));
+  EXPECT_EQ(quartiles({50, 10, 40, 20, 30}).spread(), 10);
+}
+
+TEST(MeasuredOp, busy_factor_is_busy_over_alone_where_both_are_known) {
+  MeasuredOp op{0, Kind::F, {90, 100, 110, 5}, {110, 125, 140, 5}, 0};
+  EXPECT_DOUBLE_EQ(op.busy_factor(), 1.25);
+  op.busy.count = 0;
+  EXPECT_DOUBLE_EQ(op.busy_factor(), 1.0);
+}
+
+CostProfile example() {
+  CostProfile profile;
+  profile.scenario = "resnet32 \"quoted\"";
+  profile.date = "2026-03-01T12:00:00Z";
+  profile.cpu = "A CPU";
+  profile.cores = 2;
+  profile.versions = {{"bubblescope", "0.1.0"}, {"libtorch", "2.11.0"}};
+  profile.link_latency = 12'345;
+  profile.sync = 23'456;
+  profile.measurements = {{"ppll", 32, 2, {{0, Kind::F, {90, 100, 130, 20}, {110, 150, 160, 18}, 3}, {1, Kind::LB, {1, 2, 3, 4}, {}, 0}}},
+                          {"ppll", 64, 2, {{0, Kind::F, {190, 200, 210, 20}, {}, 3}}},
+                          {"gpipe", 32, 2, {{1, Kind::B, {5, 6, 7, 8}, {6, 7, 8, 9}, 0}}}};
+  return profile;
+}
+
+TEST(CostProfile, survives_a_round_trip_through_its_file) {
+  const auto file = std::filesystem::temp_directory_path() / "bubblescope_profile_test" / "profile.json";
+  write_profile(example(), file);
+  EXPECT_EQ(read_profile(file), example());
+  std::filesystem::remove_all(file.parent_path());
+}
+
+TEST(CostProfile, gives_medians_busy_factors_and_spreads_of_one_schedule_by_size) {
+  const Costs costs = costs_of(example(), "ppll");
+  ASSERT_EQ(costs.by_size.size(), 2u);
+  const OpCost& cost = costs.by_size.at(32).at(0, Kind::F);
+  EXPECT_EQ(cost, (OpCost{100, 1.5, 20, 3}));
+  EXPECT_EQ(costs.by_size.at(32).at(1, Kind::LB).duration, 2);
+  EXPECT_EQ(costs.by_size.at(64).at(0, Kind::F).busy_factor, 1.0);
+  EXPECT_EQ(costs.at(48).at(0, Kind::F).duration, 150);  // halfway between the sizes
+  EXPECT_THAT(costs.source, HasSubstr("A CPU"));
+  EXPECT_EQ(example().link().transfer(1'000'000), 12'345);
+}
+
+std::string error_of(const std::string& text) {
+  try {
+    profile_from_json(text, "my.json");
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string changed(const std::string& from, const std::string& to) {
+  std::string text = profile_to_json(example());
+  const auto place = text.find(from);
+  EXPECT_NE(place, std::string::npos) << from;
+  return text.replace(place, from.size(), to);
+}
+
+TEST(CostProfile, errors_name_file_and_key) {
+  EXPECT_THAT(error_of(profile_to_json(example()).substr(0, 200)), HasSubstr("my.json: not JSON, or cut short"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("my.json: 'schema_version' is missing"));
+  EXPECT_THAT(error_of(changed("\"schema_version\": 1", "\"schema_version\": 9")), HasSubstr("my.json: 'schema_version' is 9; expected 1 to 1"));
+  EXPECT_THAT(error_of(changed("\"cpu\"", "\"gpu\"")), HasSubstr("'machine.cpu' is missing"));
+  EXPECT_THAT(error_of(changed("\"kind\": \"F\"", "\"kind\": \"G\"")), HasSubstr("'measurements[0].ops[0].kind' is \"G\""));
+  EXPECT_THAT(error_of(changed("\"stage\": 0", "\"stage\": 2")), HasSubstr("'measurements[0].ops[0].stage' is 2; expected 0 to 1"));
+  EXPECT_THAT(error_of(changed("\"median\": 100", "\"median\": -1")), HasSubstr("'measurements[0].ops[0].alone.median' is -1"));
+  EXPECT_THAT(error_of(changed("\"median\": 100", "\"median\": \"fast\"")), HasSubstr("'measurements[0].ops[0].alone.median' is \"fast\"; expected a whole number"));
+  EXPECT_THAT(error_of(changed("\"samples\": 32", "\"samples\": 0")), HasSubstr("'measurements[0].samples' is 0; expected at least 1"));
+  EXPECT_THROW(read_profile("/nowhere/at/all.json"), InputError);
+}
+
+TEST(CostProfile, a_schedule_that_was_not_measured_is_refused_with_those_that_were) {
+  try {
+    costs_of(example(), "1f1b");
+    FAIL() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("'1f1b'; it has 'gpipe', 'ppll'"));
+  }
+}
+
+}  // namespace
+}  // namespace bubblescope

@@ -1,0 +1,179 @@
+// Every class of broken Program is found, and named with rank, position and op.
+#include "sim/core/validate.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "sim/core/error.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+#include "tests/sim/program_rows.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// The first finding's text, or `valid`.
+std::string check(const Program& program) {
+  const auto findings = validate(program);
+  return findings.empty() ? "valid" : describe(findings.front());
+}
+std::string check_rows(const std::vector<std::string>& rows, const std::string& directives = "") {
+  return check(program_of(rows, directives));
+}
+
+TEST(Validate, good_programs_have_no_findings) {
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0I1,0W1,0U", "1F0,1B0,1F1,1B1,1U"}), "valid");
+  EXPECT_EQ(check_rows({"0F0,0A0,0LB0,0U0"}, "#profile local\n#weights latest\n"), "valid");
+  EXPECT_EQ(check_rows({"0F0,0R0,0B0,0U"}), "valid");
+  EXPECT_EQ(check_rows({"0F0,1F0"}, "#profile forward-only\n"), "valid");
+  EXPECT_EQ(check_rows({"0F0,0F0/s1,0B0/s1,0B0"}), "valid");
+}
+
+TEST(Validate, a_microbatch_may_miss_no_forward) {
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1", "1F0,1B0,1B1"}), "rank 1, op 2 (1B1): 1B1 without its F");
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1", "1F0,1B0"}), "rank 1 (1F1): stage 1, microbatch 1, iteration 0: no F");
+  EXPECT_EQ(check_rows({"0F0,0B0"}, "#microbatches 3\n"), "no forward of microbatch 1; expected microbatches 0 to 2 on every stage");
+  EXPECT_EQ(check_rows({"0F0,0B0"}, "#iterations 2\n"), "no forward in iteration 1; expected iterations 0 to 1");
+  EXPECT_EQ(check_rows({"0F0,0B0"}, "#microbatches 2000000000\n#iterations 2000000000\n"), "no forward of microbatch 1; expected microbatches 0 to 1999999999 on every stage");
+}
+
+TEST(Validate, a_microbatch_has_one_way_back) {
+  EXPECT_EQ(check_rows({"0F0"}), "rank 0 (0F0): stage 0, microbatch 0, iteration 0: no backward; expected B, or I and W");
+  EXPECT_EQ(check_rows({"0F0,0I0"}), "rank 0 (0F0): stage 0, microbatch 0, iteration 0: no W beside its I");
+  EXPECT_EQ(check_rows({"0F0,0W0"}), "rank 0, op 1 (0W0): 0W0 without its I");
+  EXPECT_THAT(check_rows({"0F0,0B0,0I0,0W0"}), testing::HasSubstr("B and also I or W"));
+  EXPECT_EQ(check_rows({"0F0,0A0"}, "#profile local\n"), "rank 0 (0F0): stage 0, microbatch 0, iteration 0: no LB");
+}
+
+TEST(Validate, ops_come_once) {
+  EXPECT_EQ(check_rows({"0F0,0F0,0B0"}), "rank 0, op 1 (0F0): 0F0 comes twice; expected once");
+  EXPECT_EQ(check_rows({"0F0,0A0,0A0,0LB0"}, "#profile local\n"), "rank 0, op 2 (0A0): 0A0 comes twice; expected once");
+  EXPECT_THAT(check_rows({"0F0,(0B0;0B0)OVERLAP_F_B"}), testing::HasSubstr("0B0 comes twice"));
+}
+
+TEST(Validate, ops_stand_after_what_they_need) {
+  EXPECT_EQ(check_rows({"0B0,0F0"}), "rank 0, op 0 (0B0): 0B0 before its F; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0W0,0I0"}), "rank 0, op 1 (0W0): 0W0 before its I; expected it after");
+  EXPECT_EQ(check_rows({"0A0,0F0,0LB0"}, "#profile local\n"), "rank 0, op 0 (0A0): 0A0 before its F; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0LB0,0A0"}, "#profile local\n"), "rank 0, op 1 (0LB0): 0LB0 before its A; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0B0,0R0"}), "rank 0, op 1 (0B0): 0B0 before its R; expected it after");
+  EXPECT_EQ(check_rows({"(0F0;0B0)OVERLAP_F_B"}), "rank 0, op 0 ((0F0;0B0)OVERLAP_F_B): 0B0 in one compound with its F; expected it after");
+}
+
+TEST(Validate, an_update_comes_after_the_backwards_it_applies) {
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0U,0B1"}), "rank 0, op 3 (0U): update before 0B1; expected it after all forwards and backwards of its stage");
+  EXPECT_EQ(check_rows({"0F0,0B0,0U,0U"}), "rank 0, op 3 (0U): second update of the stage in this iteration; expected one, as weights flush");
+  EXPECT_EQ(check_rows({"0F0,0U0,0LB0"}, "#profile local\n#weights latest\n"), "rank 0, op 1 (0U0): 0U0 before its LB; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0I0,0U0,0W0"}, "#weights stash\n"), "rank 0, op 2 (0U0): 0U0 before its W; expected it after");
+}
+
+TEST(Validate, a_stage_is_on_its_rank_only) {
+  EXPECT_EQ(check_rows({"0F0,0B0", "1F0,0F1,1B0,1F1,1B1,0B1"}), "rank 1, op 1 (0F1): stage 0 is on rank 0; expected its ops there only");
+}
+
+TEST(Validate, kinds_belong_to_profiles) {
+  EXPECT_EQ(check_rows({"0F0,0LB0"}), "rank 0, op 1 (0LB0): LB in a program of profile backprop, which has none");
+  EXPECT_EQ(check_rows({"0F0,0B0"}, "#profile local\n"), "rank 0, op 1 (0B0): B in a program of profile local, which has none");
+  EXPECT_EQ(check_rows({"0F0,0U"}, "#profile forward-only\n"), "rank 0, op 1 (0U): U in a program of profile forward-only, which has none");
+}
+
+TEST(Validate, numbers_are_in_range) {
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1"}, "#microbatches 1\n"), "rank 0, op 1 (0F1): microbatch 1; expected microbatches from 0 to 0");
+  EXPECT_EQ(check_rows({"0F0@1,0B0@1"}, "#iterations 1\n"), "rank 0, op 0 (0F0): iteration 1; expected iterations from 0 to 0");
+  EXPECT_EQ(check_rows({"0F,0B0"}), "rank 0, op 0 (0F): no microbatch; expected one");
+}
+
+TEST(Validate, sends_and_receives_come_in_pairs) {
+  const std::vector<std::string> rows{"0F0,0SEND_F0,0RECV_B0,0B0", "1RECV_F0,1F0,1B0,1SEND_B0"};
+  EXPECT_EQ(check_rows(rows), "valid");
+  EXPECT_EQ(check_rows({rows[0], "1F0,1B0,1SEND_B0"}), "rank 0, op 1 (0SEND_F0): no 1RECV_F0 on rank 1; expected the other end there");
+  EXPECT_EQ(check_rows({"0F0,0RECV_B0,0B0", rows[1]}), "rank 1, op 0 (1RECV_F0): no 0SEND_F0 on rank 0; expected the other end there");
+  EXPECT_THAT(check_rows({"0F0,0RECV_B0,0B0", "1F0,1B0,1SEND_B0"}), testing::HasSubstr("no SEND_F, though the next stage is on another rank"));
+  EXPECT_THAT(check_rows({"0F0,0SEND_F0,0B0", "1RECV_F0,1F0,1B0"}), testing::HasSubstr("no SEND_B, though the previous stage is on another rank"));
+  EXPECT_EQ(check_rows({"0SEND_F0,0F0,0RECV_B0,0B0", rows[1]}), "rank 0, op 0 (0SEND_F0): 0SEND_F0 before its F; expected it after");
+  EXPECT_EQ(check_rows({rows[0], "1F0,1RECV_F0,1B0,1SEND_B0"}), "rank 1, op 0 (1F0): 1F0 before its RECV_F; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0SEND_F0,1RECV_F0,1F0,1B0,0B0"}), "rank 0, op 1 (0SEND_F0): stage 1 is on the same rank; expected no SEND_F");
+  EXPECT_EQ(check_rows({"0F0,0SEND_B0,0B0", "1F0,1B0"}), "rank 0, op 1 (0SEND_B0): 0SEND_B0 before its B; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0B0,0SEND_B0", "1F0,1B0"}), "rank 0, op 2 (0SEND_B0): stage 0 has no previous stage; expected no SEND_B");
+}
+
+TEST(Validate, late_forwarding_sends_after_the_last_op_of_the_microbatch) {
+  EXPECT_EQ(check_rows({"0F0,0LB0,0SEND_F0,0U0", "1RECV_F0,1F0,1LB0,1U0"}, "#profile local-serial\n#weights latest\n"),
+            "rank 0, op 2 (0SEND_F0): 0SEND_F0 before its U; expected it after");
+}
+
+TEST(Validate, chains_share_the_microbatches) {
+  const std::string directives = "#stage-rank 0 0\n#chain 0\n#chain 1\n";
+  EXPECT_EQ(check_rows({"0F0,0B0,1F1,1B1"}, directives), "valid");
+  EXPECT_EQ(check_rows({"0F0,0B0,1F1,1B1,1F0,1B0"}, directives), "rank 0 (0F0): microbatch 0 is in two chains; expected one");
+  EXPECT_EQ(check_rows({"0F0,0B0,1F2,1B2"}, directives), "rank 0 (0F1): stage 0, microbatch 1, iteration 0: no F");
+}
+
+TEST(Validate, chains_hold_every_stage_once) {
+  EXPECT_EQ(check_rows({"0F0,0B0,1F0,1B0"}, "#chain 0\n"), "stage 1 is in no chain; expected it in one");
+  EXPECT_EQ(check_rows({"0F0,0B0"}, "#chain 0 0\n"), "stage 0 is in the chains twice; expected once");
+}
+
+TEST(Validate, all_ranks_meet_at_every_barrier) {
+  EXPECT_EQ(check_rows({"0F0,0B0,0SYNC", "1F0,1B0"}), "rank 1: 0 SYNC, but rank 0 has 1; expected as many on every rank");
+}
+
+TEST(Validate, a_dependency_cycle_between_ranks_is_level_2_and_lists_the_cycle) {
+  // 3F0 needs 2F0, which needs 1F0, which stands behind 3F0.
+  const auto findings = validate(program_of({"0F0,2F0,2B0,0B0", "3F0,1F0,3B0,1B0"}));
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings.front().level, 2);
+  EXPECT_THAT(findings.front().cycle, testing::IsSupersetOf({"rank 0: 2F0", "rank 1: 3F0"}));
+  EXPECT_TRUE(validate(program_of({"0F0,2F0,2B0,0B0", "3F0,1F0,3B0,1B0"}), 1).empty());
+}
+
+TEST(Validate, a_swap_of_receives_on_a_channel_is_level_3) {
+  const std::vector<std::string> rows{"0F0,0SEND_F0,0F1,0SEND_F1", "1RECV_F1,1RECV_F0,1F0,1F1"};
+  const std::string inference = "#profile forward-only\n";
+  EXPECT_EQ(check_rows(rows, inference), "valid");  // an unordered channel
+  const auto findings = validate(program_of(rows, inference + "#channel default fifo=edge capacity=0\n"));
+  ASSERT_FALSE(findings.empty());
+  EXPECT_EQ(findings.front().level, 3);
+  EXPECT_EQ(findings.front().rank, 1);
+  EXPECT_TRUE(validate(program_of(rows, inference + "#channel default fifo=edge capacity=0\n"), 2).empty());
+}
+
+TEST(Validate, dropping_or_doubling_any_op_of_a_lowered_pipeline_is_found) {
+  const Program good = add_send_recv(generate(find_schedule("1f1b"), {.ranks = 3, .microbatches = 3}));
+  ASSERT_EQ(check(good), "valid");
+  for (std::size_t r = 0; r < good.rows.size(); ++r) {
+    for (std::size_t i = 0; i < good.rows[r].size(); ++i) {
+      const auto at = static_cast<std::ptrdiff_t>(i);
+      Program less = good;
+      less.rows[r].erase(less.rows[r].begin() + at);
+      Program more = good;
+      more.rows[r].insert(more.rows[r].begin() + at, good.rows[r][i]);
+      // Without an update a program is only less than a training step.
+      if (good.rows[r][i].kind != Kind::U) {
+        EXPECT_NE(check(less), "valid") << r << ' ' << i;
+      }
+      EXPECT_NE(check(more), "valid") << r << ' ' << i;
+    }
+  }
+}
+
+TEST(Validate, a_thousand_mistakes_are_a_hundred_findings) {
+  std::string row;
+  for (int m = 0; m < 1000; ++m) row += (m > 0 ? ",0F" : "0F") + std::to_string(m);
+  EXPECT_EQ(validate(program_of({row})).size(), 100U);
+}
+
+TEST(Validate, require_valid_throws_the_first_finding) {
+  EXPECT_NO_THROW(require_valid(program_of({"0F0,0B0"})));
+  try {
+    require_valid(program_of({"0B0,0F0"}));
+    FAIL();
+  } catch (const RunError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("rank 0, op 0 (0B0): 0B0 before its F"));
+  }
+}
+
+}  // namespace
+}  // namespace bubblescope

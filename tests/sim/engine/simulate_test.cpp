@@ -1,0 +1,387 @@
+// The engine against closed forms, published tables of expected makespans, hand-derived channel cases
+// and a second implementation of the queue recurrence; and its two engines against each other.
+#include "sim/engine/simulate.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "sim/core/cost_list.hpp"
+#include "sim/core/error.hpp"
+#include "sim/engine/memory.hpp"
+#include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
+
+namespace bubblescope {
+namespace {
+
+Program make(const std::string& name, int ranks, int microbatches, std::map<std::string, std::string> options = {}) {
+  return generate(find_schedule(name), {ranks, microbatches, std::move(options), nullptr});
+}
+
+StageCosts costs_of(const Program& program, Nanos f, Nanos i, Nanos w) {
+  return stage_costs({{Kind::F, {f}}, {Kind::I, {i}}, {Kind::W, {w}}}, program);
+}
+
+struct RankTimes {
+  Nanos first = -1, last = 0, busy = 0;
+  Nanos span() const { return last - first; }
+};
+
+std::vector<RankTimes> rank_times(const Timeline& timeline) {
+  std::vector<RankTimes> times(static_cast<std::size_t>(timeline.ranks));
+  for (const Span& span : timeline.spans) {
+    if (!span.has_op || !is_compute(span.op.kind)) continue;
+    RankTimes& rank = times[static_cast<std::size_t>(timeline.tracks[static_cast<std::size_t>(span.track)].rank)];
+    rank.first = rank.first < 0 ? span.start : std::min(rank.first, span.start);
+    rank.last = std::max(rank.last, span.end);
+    rank.busy += span.duration();
+  }
+  return times;
+}
+
+Nanos compute_makespan(const Timeline& timeline) {
+  Nanos last = 0;
+  for (const RankTimes& rank : rank_times(timeline)) last = std::max(last, rank.last);
+  return last;
+}
+
+Timeline run(const Program& program, const StageCosts& costs, Nanos latency = 0, Engine engine = Engine::automatic) {
+  const Simulation result = simulate(add_send_recv(program), costs, uniform_cluster(program.ranks(), {latency, 0}), {engine});
+  EXPECT_FALSE(result.deadlock.has_value());
+  return result.timeline;
+}
+
+// --- the table of expected makespans -----------------------------------------------------------------
+
+struct Row {
+  std::string schedule;
+  int p, m, chunks;
+  double f, i, w, latency, makespan, span;
+  std::vector<int> peak;
+};
+
+std::vector<Row> oracle_rows() {
+  std::ifstream in(std::string(BUBBLESCOPE_SOURCE_DIR) + "/tests/data/oracles/schedules.csv");
+  EXPECT_TRUE(in.good());
+  std::string line;
+  std::getline(in, line);
+  std::vector<Row> rows;
+  while (std::getline(in, line)) {
+    if (line.empty() || line[0] == '#') continue;
+    std::vector<std::string> cells;
+    std::stringstream stream(line);
+    for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
+    if (cells[0] == "schedule") continue;
+    Row row{cells[0], std::stoi(cells[1]), std::stoi(cells[2]), std::stoi(cells[3]), std::stod(cells[4]), std::stod(cells[5]),
+            std::stod(cells[6]), std::stod(cells[7]), std::stod(cells[8]), std::stod(cells[9]), {}};
+    std::stringstream peaks(cells[12]);
+    for (int peak; peaks >> peak;) row.peak.push_back(peak);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+TEST(Simulate, makespan_span_and_peak_equal_the_oracle_rows_of_every_schedule_there_is) {
+  const std::map<std::string, std::string> names{{"gpipe", "gpipe"}, {"1f1b", "1f1b"}, {"interleaved1f1b_v2", "interleaved-1f1b"}, {"interleaved1f1b_v4", "interleaved-1f1b"}};
+  int checked = 0;
+  for (const Row& row : oracle_rows()) {
+    const auto name = names.find(row.schedule);
+    if (name == names.end()) continue;
+    SCOPED_TRACE(row.schedule + " p=" + std::to_string(row.p) + " m=" + std::to_string(row.m) + " latency " + std::to_string(row.latency));
+    std::map<std::string, std::string> options;
+    if (row.chunks > 1) options["chunks"] = std::to_string(row.chunks);
+    const Program program = make(name->second, row.p, row.m, options);
+    const auto ms = [](double value) { return static_cast<Nanos>(value * kMillisecond + 0.5); };
+    const StageCosts costs = costs_of(program, ms(row.f), ms(row.i), ms(row.w));
+    const Timeline timeline = run(program, costs, ms(row.latency));
+    EXPECT_EQ(compute_makespan(timeline), ms(row.makespan));
+    Nanos span = 0;
+    for (const RankTimes& rank : rank_times(timeline)) span = std::max(span, rank.span());
+    EXPECT_EQ(span, ms(row.span));
+    const auto memory = memory_over_time(program, timeline, costs);
+    for (std::size_t r = 0; r < memory.size(); ++r) EXPECT_EQ(memory[r].peak_activations, row.peak[r]) << "rank " << r;
+    ++checked;
+  }
+  EXPECT_GE(checked, 16);
+}
+
+// --- closed forms ------------------------------------------------------------------------------------
+
+TEST(Simulate, gpipe_and_1f1b_take_m_plus_p_minus_1_slots) {
+  // The last rank starts after p-1 forwards, works m(F+B), and p-1 backwards follow.
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 9), m = *rc::gen::inRange(1, 17);
+    const Nanos f = *rc::gen::inRange(1, 1000), i = *rc::gen::inRange(0, 1000), w = *rc::gen::inRange(0, 1000);
+    for (const char* name : {"gpipe", "1f1b"}) {
+      const Program program = make(name, p, m);
+      RC_ASSERT(compute_makespan(run(program, costs_of(program, f, i, w))) == (m + p - 1) * (f + i + w));
+    }
+  }));
+}
+
+TEST(Simulate, interleaved_1f1b_shrinks_the_bubble_by_the_chunks) {
+  // m(F+B) + (p-1)(F+B)/v where p divides m (Narayanan et al. 2021, section 2.2).
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 7), v = *rc::gen::inRange(1, 5), m = p * *rc::gen::inRange(1, 5);
+    const Nanos f = *rc::gen::inRange(1, 1000), i = *rc::gen::inRange(0, 1000), w = *rc::gen::inRange(0, 1000);
+    const Program program = make("interleaved-1f1b", p, m, {{"chunks", std::to_string(v)}});
+    const Nanos expected = m * v * (f + i + w) + (p - 1) * (f + i + w);
+    RC_ASSERT(compute_makespan(run(program, costs_of(program, v * f, v * i, v * w))) == expected);
+  }));
+}
+
+TEST(Simulate, naive_runs_one_microbatch_at_a_time) {
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 6), m = *rc::gen::inRange(1, 6);
+    const Nanos f = *rc::gen::inRange(1, 1000), b = *rc::gen::inRange(0, 1000), latency = *rc::gen::inRange(0, 100);
+    const Program program = make("naive", p, m);
+    RC_ASSERT(compute_makespan(run(program, costs_of(program, f, b, 0), latency)) == m * (p * (f + b) + 2 * (p - 1) * latency));
+  }));
+}
+
+/// Random costs of a local schedule, one value per rank and kind.
+struct LocalCosts {
+  std::vector<Nanos> f, a, lb, u;
+  StageCosts of(const Program& program) const { return stage_costs({{Kind::F, f}, {Kind::A, a}, {Kind::LB, lb}, {Kind::U, u}}, program); }
+  Nanos step(std::size_t k) const { return f[k] + a[k] + lb[k] + u[k]; }
+};
+
+LocalCosts any_local_costs(int p) {
+  const auto values = [p] { return *rc::gen::container<std::vector<Nanos>>(static_cast<std::size_t>(p), rc::gen::inRange<Nanos>(1, 1000)); };
+  LocalCosts costs;
+  costs.f = values(), costs.a = values(), costs.lb = values(), costs.u = values();
+  return costs;
+}
+
+TEST(Simulate, serial_local_learning_takes_the_sum_of_all_steps) {
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 6), m = *rc::gen::inRange(1, 6);
+    const LocalCosts costs = any_local_costs(p);
+    const Program program = make("sequential-local", p, m, {{"variant", "serial"}});
+    Nanos sum = 0;
+    for (std::size_t k = 0; k < costs.f.size(); ++k) sum += costs.step(k);
+    RC_ASSERT(compute_makespan(run(program, costs.of(program))) == m * sum);
+  }));
+}
+
+TEST(Simulate, blockwise_local_learning_takes_the_sum_of_all_steps) {
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 6), m = *rc::gen::inRange(1, 6);
+    const LocalCosts costs = any_local_costs(p);
+    const Program program = make("sequential-local", p, m, {{"variant", "blockwise"}});
+    Nanos sum = 0;
+    for (std::size_t k = 0; k < costs.f.size(); ++k) sum += costs.step(k);
+    RC_ASSERT(compute_makespan(run(program, costs.of(program))) == m * sum);
+  }));
+}
+
+TEST(Simulate, overlapped_local_learning_takes_the_slowest_rank_behind_the_forwards_before_it) {
+  // Per batch max over k of (F_0 + ... + F_k + A_k + LB_k + U_k), then the barrier.
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 6), m = *rc::gen::inRange(1, 6);
+    const LocalCosts costs = any_local_costs(p);
+    const Program program = make("sequential-local", p, m, {{"variant", "overlapped"}});
+    Nanos forwards = 0, batch = 0;
+    for (std::size_t k = 0; k < costs.f.size(); ++k) {
+      forwards += costs.f[k];
+      batch = std::max(batch, forwards + costs.a[k] + costs.lb[k] + costs.u[k]);
+    }
+    RC_ASSERT(compute_makespan(run(program, costs.of(program))) == m * batch);
+  }));
+}
+
+// --- PPLL's queue: a second implementation of the recurrence -----------------------------------------
+
+/// When each rank's F(t) starts and its last op ends, straight from the definition of the queue: entry
+/// t is accepted when it is offered and, for Q >= 1, the consumer has started F(t-Q), for Q = 0 has
+/// finished everything before F(t), its own accepted sends included; the producer goes on at
+/// acceptance; F(t) starts no earlier than acceptance plus the transfer.
+struct QueueReference {
+  std::vector<std::vector<Nanos>> f_start;  // rank, t
+  std::vector<Nanos> span;
+
+  QueueReference(const LocalCosts& c, int m, int q, bool late, Nanos transfer) {
+    const std::size_t p = c.f.size();
+    f_start.assign(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1));
+    std::vector<std::vector<Nanos>> accepted(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1)), free_at(p, std::vector<Nanos>(static_cast<std::size_t>(m) + 1, 0));
+    std::vector<Nanos> end(p, 0);
+    // Microbatch by microbatch, the last rank first: rank k's t-th step needs rank k+1 only up to t-1,
+    // and rank k-1's t-th acceptance, which itself needs rank k's free time before F(t).
+    for (std::size_t t = 0; t < static_cast<std::size_t>(m); ++t) {
+      for (std::size_t k = 0; k < p; ++k) {
+        Nanos start = free_at[k][t];
+        if (k > 0) {
+          start = std::max(start, accepted[k - 1][t] + transfer);
+        }
+        f_start[k][t] = start;
+        const Nanos offer = late ? start + c.step(k) : start + c.f[k];
+        if (k + 1 == p) {
+          free_at[k][t + 1] = end[k] = start + c.step(k);
+          continue;
+        }
+        Nanos accept = offer;
+        if (q == 0) {
+          accept = std::max(accept, free_at[k + 1][t]);
+        } else if (t >= static_cast<std::size_t>(q)) {
+          accept = std::max(accept, f_start[k + 1][t - static_cast<std::size_t>(q)]);
+        }
+        accepted[k][t] = accept;
+        end[k] = late ? start + c.step(k) : accept + c.step(k) - c.f[k];
+        free_at[k][t + 1] = late ? accept : end[k];
+      }
+    }
+    for (std::size_t k = 0; k < p; ++k) span.push_back(end[k] - f_start[k][0]);
+  }
+};
+
+TEST(Simulate, every_rank_of_ppll_runs_as_the_queue_recurrence_says) {
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 7), m = *rc::gen::inRange(1, 20), q = *rc::gen::inRange(0, 9);
+    const bool late = *rc::gen::arbitrary<bool>();
+    const Nanos transfer = *rc::gen::element<Nanos>(0, 1, 100, 1500);
+    const LocalCosts costs = any_local_costs(p);
+    const Program program = make("ppll", p, m, {{"queue", std::to_string(q)}, {"forward", late ? "late" : "early"}});
+    const QueueReference reference(costs, m, q, late, transfer);
+    for (const Engine engine : {Engine::sweep, Engine::events}) {
+      const Timeline timeline = run(program, costs.of(program), transfer, engine);
+      const auto times = rank_times(timeline);
+      for (std::size_t k = 0; k < times.size(); ++k) RC_ASSERT(times[k].span() == reference.span[k]);
+      for (const Span& span : timeline.spans) {
+        if (span.op.kind == Kind::F) RC_ASSERT(span.start == reference.f_start[static_cast<std::size_t>(span.op.stage)][static_cast<std::size_t>(span.op.microbatch)]);
+      }
+    }
+  }));
+}
+
+TEST(Simulate, ppll_runs_at_the_pace_of_its_slowest_rank) {
+  EXPECT_TRUE(rc::check([] {
+    const int p = *rc::gen::inRange(1, 6), m = *rc::gen::inRange(1, 5), q = *rc::gen::inRange(1, 9);
+    const LocalCosts costs = any_local_costs(p);
+    const Program program = make("ppll", p, m, {{"queue", std::to_string(q)}});
+    Nanos slowest = 0;
+    for (std::size_t k = 0; k < costs.f.size(); ++k) slowest = std::max(slowest, costs.step(k));
+    const auto period = steady_period(add_send_recv(program), costs.of(program), uniform_cluster(p));
+    RC_ASSERT(period == slowest);
+  }));
+}
+
+TEST(Simulate, the_period_of_a_flushed_pipeline_with_equal_ranks_is_its_longest_span) {
+  for (const char* name : {"gpipe", "1f1b"}) {
+    const Program program = make(name, 4, 8);
+    const auto period = steady_period(add_send_recv(program), costs_of(program, 1000, 1000, 1000), uniform_cluster(4));
+    EXPECT_EQ(period, 33000) << name;  // oracle table, p=4, m=8: max span 33
+  }
+}
+
+// --- the two engines ---------------------------------------------------------------------------------
+
+TEST(Simulate, sweep_and_events_give_the_same_timeline_for_every_schedule) {
+  EXPECT_TRUE(rc::check([] {
+    const auto& schedule = schedules()[*rc::gen::inRange<std::size_t>(0, schedules().size())];
+    const int p = *rc::gen::inRange(1, 6), m = p * *rc::gen::inRange(1, 4);
+    Program program = generate(schedule, {p, m, {}, nullptr});
+    const std::string mode = *rc::gen::element<std::string>("async", "rank", "data", "edge");
+    if (!schedule.local) program.channels = {channel_mode(mode)};
+    StageCosts costs = costs_of(program, *rc::gen::inRange(1, 1000), *rc::gen::inRange(0, 1000), *rc::gen::inRange(0, 1000));
+    for (Stage s = 0; s < program.stages(); ++s) {
+      costs.at(s, Kind::F).duration += *rc::gen::inRange(0, 500);
+      costs.at(s, Kind::F).launches = *rc::gen::inRange(0, 5);
+      costs.bytes(s).output = *rc::gen::inRange(0, 5000);
+    }
+    Cluster cluster = uniform_cluster(p, {*rc::gen::inRange(0, 300), 1e9});
+    const bool launching = *rc::gen::arbitrary<bool>();
+    for (auto& device : cluster.devices) {
+      device.launch = launching ? 50 : 0;
+      device.run_ahead = launching ? 3 : 0;
+    }
+    const Program lowered = add_send_recv(program);
+    const Simulation a = simulate(lowered, costs, cluster, {Engine::sweep});
+    const Simulation b = simulate(lowered, costs, cluster, {Engine::events});
+    RC_ASSERT(a.deadlock.has_value() == b.deadlock.has_value());
+    RC_ASSERT(timeline_to_json(a.timeline) == timeline_to_json(b.timeline));
+  }));
+}
+
+// --- machines that ranks share -----------------------------------------------------------------------
+
+TEST(Simulate, two_ranks_on_one_core_take_turns) {
+  // Two independent ops of 10 on one core: each runs at half speed, both end at 20.
+  Program program = make_program("two", 2, 1, {0, 1});
+  program.profile = Profile::forward_only;
+  program.chains = {{0}, {1}};
+  Op op;
+  op.microbatch = 0;
+  for (int r = 0; r < 2; ++r) {
+    op.stage = static_cast<std::int16_t>(r);
+    program.rows[static_cast<std::size_t>(r)].push_back(op);
+  }
+  StageCosts costs(2);
+  costs.at(0, Kind::F).duration = 10;
+  costs.at(1, Kind::F).duration = 10;
+  Cluster cluster = uniform_cluster(2);
+  for (auto& device : cluster.devices) device.cores = {0};
+  EXPECT_EQ(simulate(program, costs, cluster).timeline.makespan(), 20);
+  // 10 and 4: the short one ends at 8 (half speed), by then the long one has 6 left, alone: 14.
+  costs.at(1, Kind::F).duration = 4;
+  const Timeline timeline = simulate(program, costs, cluster).timeline;
+  EXPECT_EQ(timeline.spans[1].end, 8);
+  EXPECT_EQ(timeline.spans[0].end, 14);
+  EXPECT_THROW(simulate(program, costs, cluster, {Engine::sweep}), InputError);
+}
+
+TEST(Simulate, an_op_is_slower_while_the_other_core_is_busy) {
+  // Busy factor 1.5: rank 1 works 6 alone; together, 6 of work take 9. Rank 0 then has 10 - 6 = 4 left
+  // and the machine to itself: it ends at 13.
+  Program program = make_program("two", 2, 1, {0, 1});
+  program.profile = Profile::forward_only;
+  program.chains = {{0}, {1}};
+  Op op;
+  op.microbatch = 0;
+  for (int r = 0; r < 2; ++r) {
+    op.stage = static_cast<std::int16_t>(r);
+    program.rows[static_cast<std::size_t>(r)].push_back(op);
+  }
+  StageCosts costs(2);
+  costs.at(0, Kind::F) = {10, 1.5, 0, 0};
+  costs.at(1, Kind::F) = {6, 1.5, 0, 0};
+  Cluster cluster = uniform_cluster(2);
+  cluster.devices[0].cores = {0};
+  cluster.devices[1].cores = {1};
+  const Timeline timeline = simulate(program, costs, cluster).timeline;
+  EXPECT_EQ(timeline.spans[1].end, 9);
+  EXPECT_EQ(timeline.spans[0].end, 13);
+}
+
+TEST(Simulate, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
+  // 3 kernels of 20 each to launch, 10 of work: F ends at 60; the next op's first kernel comes at 80.
+  Program program = make_program("one", 1, 2, {0});
+  program.profile = Profile::forward_only;
+  Op op;
+  op.stage = 0;
+  for (int m = 0; m < 2; ++m) {
+    op.microbatch = m;
+    program.rows[0].push_back(op);
+  }
+  StageCosts costs(1);
+  costs.at(0, Kind::F) = {10, 1.0, 0, 3};
+  Cluster cluster = uniform_cluster(1);
+  cluster.devices[0].launch = 20;
+  const Timeline timeline = simulate(program, costs, cluster).timeline;
+  EXPECT_EQ(timeline.spans[0].start, 20);
+  EXPECT_EQ(timeline.spans[0].end, 60);
+  EXPECT_EQ(timeline.spans[1].start, 80);
+  EXPECT_EQ(timeline.spans[1].end, 120);
+  EXPECT_EQ(timeline.spans[1].wait, Wait::host);
+}
+
+TEST(Simulate, refuses_a_cluster_that_is_too_small) {
+  const Program program = make("gpipe", 4, 4);
+  EXPECT_THROW(simulate(program, costs_of(program, 1, 1, 1), uniform_cluster(3)), InputError);
+}
+
+}  // namespace
+}  // namespace bubblescope
