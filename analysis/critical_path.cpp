@@ -80,24 +80,34 @@ std::vector<Stage> stages_of(const Timeline& timeline, const Span& span) {
   return stages;
 }
 
+// Longest times from the source, and by which edge each vertex is reached.
+struct LongestPaths {
+  std::vector<Nanos> time;
+  std::vector<std::int32_t> reached_by;
+};
+
+LongestPaths longest_paths(const ExecutedGraph& graph) {
+  LongestPaths paths{std::vector<Nanos>(graph.vertex_count(), 0), std::vector<std::int32_t>(graph.vertex_count(), -1)};
+  for (const Vertex v : graph.order) {
+    for (std::int32_t e = graph.first[v]; e < graph.first[v + 1]; ++e) {
+      const GraphEdge& edge = graph.edges[e];
+      const Nanos there = paths.time[v] + edge.weight;
+      const std::int32_t best = paths.reached_by[edge.to];
+      if (best < 0 || there > paths.time[edge.to] ||
+          (there == paths.time[edge.to] && priority(edge.type) > priority(graph.edges[best].type))) {
+        paths.time[edge.to] = there;
+        paths.reached_by[edge.to] = e;
+      }
+    }
+  }
+  return paths;
+}
+
 }  // namespace
 
 CriticalPath critical_path(const Timeline& timeline) {
   const ExecutedGraph graph = executed_graph(timeline);
-  std::vector<Nanos> time(graph.vertex_count(), 0);
-  std::vector<std::int32_t> reached_by(graph.vertex_count(), -1);
-  for (const Vertex v : graph.order) {
-    for (std::int32_t e = graph.first[v]; e < graph.first[v + 1]; ++e) {
-      const GraphEdge& edge = graph.edges[e];
-      const Nanos there = time[v] + edge.weight;
-      const std::int32_t best = reached_by[edge.to];
-      if (best < 0 || there > time[edge.to] ||
-          (there == time[edge.to] && priority(edge.type) > priority(graph.edges[best].type))) {
-        time[edge.to] = there;
-        reached_by[edge.to] = e;
-      }
-    }
-  }
+  const auto [time, reached_by] = longest_paths(graph);
 
   CriticalPath path;
   path.by_stage.assign(std::max(timeline.stages, 0), 0);
@@ -193,7 +203,17 @@ std::vector<Sensitivity> sensitivities(const Timeline& timeline, double percent)
     }
   }
 
+  // What is not on the path cannot shorten it.
+  const auto [longest, reached_by] = longest_paths(graph);
+  const Vertex last = last_vertex(longest);
+  const Nanos now = longest[last];
+  std::vector<bool> on_path(graph.edges.size(), false);
+  for (Vertex v = last; v != graph.source() && reached_by[v] >= 0; v = graph.edges[reached_by[v]].from) {
+    on_path[reached_by[v]] = true;
+  }
+
   std::vector<Nanos> weight(graph.edges.size()), time;
+  for (std::size_t e = 0; e < weight.size(); ++e) weight[e] = graph.edges[e].weight;
   const auto walk = [&] {
     time.assign(graph.vertex_count(), 0);
     for (const Vertex v : graph.order) {
@@ -204,9 +224,9 @@ std::vector<Sensitivity> sensitivities(const Timeline& timeline, double percent)
     }
     return *std::max_element(time.begin(), time.end());
   };
-  for (std::size_t e = 0; e < weight.size(); ++e) weight[e] = graph.edges[e].weight;
-  const Nanos now = walk();
   for (std::size_t t = 0; t < results.size(); ++t) {
+    results[t].makespan = now;
+    if (std::none_of(shares[t].begin(), shares[t].end(), [&](const Share& s) { return on_path[s.edge]; })) continue;
     for (const Share& share : shares[t]) {
       const double saved = static_cast<double>(graph.edges[share.edge].weight) * share.part * percent / 100.0;
       weight[share.edge] -= std::min<Nanos>(std::llround(saved), weight[share.edge]);

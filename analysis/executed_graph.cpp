@@ -2,6 +2,8 @@
 #include "analysis/executed_graph.hpp"
 
 #include <algorithm>
+#include <numeric>
+#include <tuple>
 
 #include <boost/graph/topological_sort.hpp>
 #include <boost/property_map/property_map.hpp>
@@ -24,9 +26,10 @@ class Builder {
     sort_edges();
     if (!find_order()) {
       // Every edge goes forward in time, so a circle has no weight and lies within one moment.
-      std::erase_if(edges_, [](const GraphEdge& edge) {
-        return edge.weight == 0 && edge.from > edge.to &&
-               (edge.type == EdgeType::executed || edge.type == EdgeType::data);
+      const std::vector<std::int32_t> place = places_by_start();
+      std::erase_if(edges_, [&](const GraphEdge& edge) {
+        return edge.weight == 0 && (edge.type == EdgeType::executed || edge.type == EdgeType::data) &&
+               place[edge.from / 2] > place[edge.to / 2];
       });
       sort_edges();
       if (!find_order()) throw InputError("timeline: spans wait for each other in a circle");
@@ -97,6 +100,18 @@ class Builder {
     graph_.edges.resize(edges_.size());
     std::vector<std::int32_t> next(graph_.first.begin(), graph_.first.end() - 1);
     for (const GraphEdge& edge : edges_) graph_.edges[next[edge.from]++] = edge;
+  }
+
+  // span -> its place by start, then end, then number: the order that streams keep to.
+  std::vector<std::int32_t> places_by_start() const {
+    std::vector<std::int32_t> spans(timeline_.spans.size()), place(spans.size());
+    std::iota(spans.begin(), spans.end(), 0);
+    std::sort(spans.begin(), spans.end(), [&](std::int32_t a, std::int32_t b) {
+      const Span &x = timeline_.spans[a], &y = timeline_.spans[b];
+      return std::tuple(x.start, x.end, a) < std::tuple(y.start, y.end, b);
+    });
+    for (std::size_t k = 0; k < spans.size(); ++k) place[spans[k]] = static_cast<std::int32_t>(k);
+    return place;
   }
 
   // False where there is a circle.

@@ -40,6 +40,7 @@ class Walk {
   std::vector<IdlePiece> explain(std::int32_t x, Nanos a, Nanos b) {
     pieces_.clear();
     rank_ = rank_of(timeline_, span(x));
+    at_barrier_ = false;
     start_ = a;
     time_ = b;
     // A walk visits a span at most once per moment; more steps than that without progress means the
@@ -87,6 +88,8 @@ class Walk {
     return y;
   }
 
+  IdleCause work_cause() const { return at_barrier_ ? IdleCause::imbalance : IdleCause::starved; }
+
   std::int32_t binding(std::int32_t x) const {
     const Span& current = span(x);
     if (current.waited_for >= 0 && current.waited_for != x) return current.waited_for;
@@ -106,13 +109,13 @@ class Walk {
   }
 
   IdleCause running_cause(const Span& waited, Wait wait) const {
-    if (is_busy(timeline_, waited)) return IdleCause::starved;
+    if (is_busy(timeline_, waited)) return work_cause();
     if (waited.has_op && waited.op.kind == Kind::LOAD) return IdleCause::input_pipeline;
     if (timeline_.tracks[waited.track].stream == StreamKind::host || wait == Wait::host) return IdleCause::host_launch;
     return wait == Wait::input ? IdleCause::input_pipeline : IdleCause::communication;
   }
 
-  // Everything before `time_`: imbalance while the last rank computed, else synchronisation.
+  // Synchronisation since the last member came; on with the work that kept it.
   std::int32_t barrier(std::int32_t x, std::int32_t y) {
     Rank last = -1;
     if (y >= 0 && !(span(y).has_op && is_collective(span(y).op.kind))) {
@@ -131,14 +134,15 @@ class Walk {
         }
       }
     }
-    while (last >= 0 && time_ > start_) {
-      const std::int32_t work = last_started_before(last, time_);
-      if (work < 0 || span(work).end <= start_) break;
-      down_to(span(work).end, IdleCause::synchronisation);
-      down_to(span(work).start, IdleCause::imbalance);
+    const std::int32_t work = last < 0 ? -1 : last_started_before(last, time_);
+    if (work < 0) {
+      down_to(start_, IdleCause::synchronisation);
+      return -1;
     }
-    down_to(start_, IdleCause::synchronisation);
-    return -1;
+    down_to(span(work).end, IdleCause::synchronisation);
+    at_barrier_ = true;
+    down_to(span(work).start, work_cause());
+    return work;
   }
 
   std::int32_t last_started_before(Rank rank, Nanos time) const {
@@ -182,7 +186,7 @@ class Walk {
   std::int32_t running(std::int32_t work, Wait wait) {
     if (work < 0 || time_ <= start_) return -1;
     down_to(span(work).end, delay_cause(wait));
-    down_to(span(work).start, IdleCause::starved);
+    down_to(span(work).start, work_cause());
     return work;
   }
 
@@ -190,6 +194,7 @@ class Walk {
   const SpanIndex& index_;
   std::vector<IdlePiece> pieces_;
   Rank rank_ = 0;
+  bool at_barrier_ = false;  // what is walked along is why the last member of a barrier came late
   Nanos start_ = 0, time_ = 0;
 };
 

@@ -19,8 +19,8 @@ enum class IdleCause : std::uint8_t {
   communication,    ///< what it needs was made and on its way
   blocked,          ///< a queue was full, the partner of a rendezvous had not come, or a transfer
                     ///< stood behind another one in its FIFO
-  imbalance,        ///< at a barrier: the rank that came last was still computing
-  synchronisation,  ///< at a barrier: everything else, the cost of the barrier itself included
+  imbalance,        ///< at a barrier: the rank that came last, or what it needed, was still computing
+  synchronisation,  ///< at a barrier: all had come, it took its own time
   host_launch,      ///< nothing was missing: the host had not issued the op yet
   input_pipeline,   ///< the input pipeline had not delivered
 };
@@ -48,9 +48,11 @@ struct IdleSplit {
 ///
 /// A gap [a, b) between two busy spans is explained backwards in time, from the span X that ends it
 /// (cur = X, t = b), along executed edges, until a is reached. With Y the span that cur waited for:
-///  1. barrier. cur waited for other members (`Wait::sync`), or Y is a SYNC or ALLREDUCE. With s the
-///     rank of Y (where Y is a barrier: the rank whose last work before that barrier ended last):
-///     while s computed it is `imbalance`, the rest of [a, t) `synchronisation`.
+///  1. barrier. cur waited for other members (`Wait::sync`), or Y is a SYNC or ALLREDUCE. With Z the
+///     last work of the member that came last (Y itself, where Y is work): from the end of Z to t it
+///     is `synchronisation`. Then on with Z; from here on, time in which work ran is `imbalance` where
+///     it would be `starved` otherwise: a rank that came late because of its own work, or of work that
+///     it had to wait for. Where no such work is known the rest is `synchronisation`.
 ///  2. `capacity`: an entry that was offered and not accepted is `blocked`. A send that holds its rank
 ///     covers that time itself: from its start to t, then on with the work before it. Any other is
 ///     offered from the end of its producer: `blocked` down to there, then on with the producer.

@@ -43,6 +43,9 @@ std::string report_markdown(const ReportModel& model) {
 
   out += "## Summary\n\n" + to_markdown(summary_table(model));
   if (!model.baseline.empty()) out += "\nSpeed-ups are against " + plain(model.baseline) + ".\n";
+  const std::vector<std::string> failures = failure_lines(model);
+  if (!failures.empty()) out += "\nNo result:\n\n";
+  for (const std::string& line : failures) out += "* " + plain(line) + "\n";
   out += "\nTimes are per iteration. Error is (predicted - measured) / measured.\n";
 
   const Table bubbles = bubble_table(model);

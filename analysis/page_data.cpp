@@ -33,7 +33,8 @@ class Columns {
     begin(name);
     bool first = true;
     for (const auto& value : values) {
-      fmt::format_to(std::back_inserter(out_), first ? "{}" : ",{}", of(value));
+      if (!first) out_ += ',';
+      fmt::format_to(std::back_inserter(out_), "{}", of(value));
       first = false;
     }
     out_ += ']';
@@ -131,7 +132,7 @@ std::string timeline_columns(const Timeline& timeline, std::int32_t iterations) 
   const Kept kept = keep(timeline, iterations);
   const auto total = static_cast<std::int32_t>(spans_by_iteration(timeline).size());
   std::string out = fmt::format(
-      "{{\"label\":{},\"ranks\":{},\"makespan\":{},\"end\":{},\"iterations\":{},\"shown\":{},\"spans\":{}",
+      "{{\"label\":{},\"ranks\":{},\"makespan\":{},\"until\":{},\"iterations\":{},\"shown\":{},\"spans\":{}",
       json_string(timeline.label), timeline.ranks, timeline.makespan(), kept.end, total, std::min(iterations, total),
       timeline.spans.size());
   out += ",\n\"tracks\":[";
@@ -157,7 +158,12 @@ std::string timeline_columns(const Timeline& timeline, std::int32_t iterations) 
   of_span("microbatch", [](const Span& s) { return s.op.microbatch; });
   of_span("iteration", [](const Span& s) { return s.op.iteration; });
   of_span("wait", [](const Span& s) { return static_cast<int>(s.wait); });
-  of_span("waited", [&](const Span& s) { return s.waited_for < 0 ? -1 : kept.place[s.waited_for]; });
+  std::int32_t own = -1;
+  of_span("waited", [&](const Span& s) {
+    ++own;
+    const std::int32_t waited = s.waited_for < 0 ? -1 : kept.place[s.waited_for];
+    return waited < 0 ? 0 : own - waited;
+  });
   write_names(out, timeline, kept);
 
   std::vector<std::int32_t> path;

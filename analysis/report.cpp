@@ -11,24 +11,6 @@
 
 namespace bubblescope {
 
-Quartiles quartiles(std::vector<Nanos> values) {
-  Quartiles result;
-  result.count = static_cast<std::int32_t>(values.size());
-  if (values.empty()) return result;
-  std::sort(values.begin(), values.end());
-  const auto at = [&](double share) {
-    const double place = share * static_cast<double>(values.size() - 1);
-    const auto below = static_cast<std::size_t>(place);
-    const std::size_t above = std::min(below + 1, values.size() - 1);
-    const double part = place - static_cast<double>(below);
-    return values[below] + std::llround(part * static_cast<double>(values[above] - values[below]));
-  };
-  result.q1 = at(0.25);
-  result.median = at(0.5);
-  result.q3 = at(0.75);
-  return result;
-}
-
 namespace {
 
 void complete_side(SideNumbers& side, const Timeline* timeline) {

@@ -19,6 +19,8 @@ void complete(ReportModel& model);
 
 /// One row per schedule; columns that nothing fills are left out.
 Table summary_table(const ReportModel& model);
+/// `label: why`, for every schedule without a result.
+std::vector<std::string> failure_lines(const ReportModel& model);
 /// The four bubble definitions, per schedule and side.
 Table bubble_table(const ReportModel& model);
 /// Per rank: share of the makespan that each cause of idle time takes, predicted and measured.

@@ -45,7 +45,7 @@ Json json_of(const SideNumbers& side) {
   json["repeats_ns"] = side.repeats;
   json["spread"] = nullptr;
   if (side.spread) {
-    json["spread"] = {{"q1_ns", side.spread->q1}, {"median_ns", side.spread->median}, {"q3_ns", side.spread->q3}, {"count", side.spread->count}};
+    json["spread"] = {{"q1_ns", side.spread->first}, {"median_ns", side.spread->median}, {"q3_ns", side.spread->third}, {"count", side.spread->count}};
   }
   json["peak_bytes"] = side.peak_bytes.empty() ? Json(nullptr) : Json(side.peak_bytes);
   json["idle_ns"] = std::move(idle);

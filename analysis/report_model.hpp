@@ -11,18 +11,10 @@
 #include "analysis/compare.hpp"
 #include "analysis/critical_path.hpp"
 #include "analysis/idle.hpp"
+#include "sim/core/quartiles.hpp"
 #include "sim/core/timeline.hpp"
 
 namespace bubblescope {
-
-/// Quartiles over repetitions, by linear interpolation between the values.
-struct Quartiles {
-  Nanos q1 = 0;
-  Nanos median = 0;
-  Nanos q3 = 0;
-  std::int32_t count = 0;
-};
-Quartiles quartiles(std::vector<Nanos> values);
 
 /// Numbers of one side of a schedule, predicted or measured. What `complete` finds unset (zero or
 /// empty) it takes from the side's Timeline.

@@ -50,6 +50,15 @@ std::string peak_text(const SideNumbers& side) {
   return bytes_text(*std::max_element(side.peak_bytes.begin(), side.peak_bytes.end()));
 }
 
+// `663 to 670 ms (n=5)`: the unit once where both have the same.
+std::string range_text(const Quartiles& spread) {
+  std::string first = format_duration(spread.first);
+  const std::string third = format_duration(spread.third);
+  const std::size_t unit = first.find(' ');
+  if (unit != std::string::npos && third.ends_with(first.substr(unit))) first.resize(unit);
+  return fmt::format("{} to {} (n={})", first, third, spread.count);
+}
+
 std::string speedup_text(const SideNumbers& side) { return side.speedup ? times(*side.speedup) : ""; }
 std::string idle_text(const SideNumbers& side) { return side.idle_fraction >= 0 ? percent(side.idle_fraction) : ""; }
 
@@ -78,7 +87,7 @@ Table summary_table(const ReportModel& model) {
     if (s.ranks > 0) row[1] = std::to_string(s.ranks);
     if (s.microbatches > 0) row[2] = std::to_string(s.microbatches);
     if (!s.failure.empty()) {
-      row[3] = s.failure;
+      row[3] = "no result";
     } else {
       if (s.predicted) {
         row[3] = format_duration(s.predicted->iteration);
@@ -89,8 +98,7 @@ Table summary_table(const ReportModel& model) {
       if (s.measured) {
         row[4] = format_duration(s.measured->iteration);
         if (s.measured->spread) {
-          row[5] = fmt::format("{} to {} (n={})", format_duration(s.measured->spread->q1),
-                               format_duration(s.measured->spread->q3), s.measured->spread->count);
+          row[5] = range_text(*s.measured->spread);
         }
         row[8] = idle_text(*s.measured);
         row[10] = speedup_text(*s.measured);
@@ -228,6 +236,14 @@ Table path_table(const ReportModel& model, const ScheduleReport& schedule) {
       gain_of([](const Sensitivity& s) { return s.what == "launch"; }));
   add("waiting", [](const CriticalPath& p) { return p.waiting; }, "");
   return without_empty_columns(table);
+}
+
+std::vector<std::string> failure_lines(const ReportModel& model) {
+  std::vector<std::string> lines;
+  for (const ScheduleReport& s : model.schedules) {
+    if (!s.failure.empty()) lines.push_back(fmt::format("{}: {}", s.label, s.failure));
+  }
+  return lines;
 }
 
 std::vector<std::string> comparison_lines(const ScheduleReport& schedule) {

@@ -24,7 +24,7 @@ void Meetings::arrive(std::int32_t group, std::int64_t walk, Rank rank, double c
     if (++meeting.arrived < static_cast<std::int32_t>(members.size())) return;
     meeting.under_way.total = 0;
     for (const double value : meeting.contributions) meeting.under_way.total += value;
-    meeting.results[walk % 2] = meeting.under_way;
+    meeting.result = meeting.under_way;
     meeting.arrived = 0;
     meeting.completed = walk + 1;
   }
@@ -35,7 +35,7 @@ bool Meetings::complete(std::int32_t group, std::int64_t walk, MeetingResult& re
   const std::lock_guard lock(mutex_);
   const Meeting& meeting = meetings_[static_cast<std::size_t>(group)];
   if (meeting.completed <= walk) return false;
-  result = meeting.results[walk % 2];
+  result = meeting.result;
   return true;
 }
 

@@ -19,8 +19,8 @@ struct MeetingResult {
   SpanRef latest;    ///< ... and its span
 };
 
-/// All meetings of a plan; each takes place once per walk of the rows. A member may already be at the
-/// next one while others have not yet looked at the result of this one. Does not block.
+/// All meetings of a plan; each takes place once per walk of the rows. A member looks at the result
+/// before it comes to the next one; others may be there already. Does not block.
 class Meetings {
  public:
   /// Both must outlive this. `bells`: one per rank.
@@ -36,7 +36,7 @@ class Meetings {
     std::int32_t arrived = 0;
     std::vector<double> contributions;  ///< by member
     MeetingResult under_way;
-    MeetingResult results[2];  ///< by walk modulo 2: a third cannot end before all have left the first
+    MeetingResult result;  ///< of the last one; the next cannot end before all have seen it
   };
 
   std::span<const GroupPlan> groups_;

@@ -16,9 +16,6 @@ struct Ranks::Thread {
 
   Thread() : thread([this] { loop(); }) {}
   ~Thread() {
-    // The device goes on its own thread, too.
-    start([](std::unique_ptr<Device>& device) { device.reset(); });
-    finish();
     start(nullptr);
     thread.join();
   }
@@ -41,7 +38,7 @@ struct Ranks::Thread {
   }
 
   void loop() {
-    std::unique_ptr<Device> device;
+    std::unique_ptr<Device> device;  // goes on this thread, too
     std::unique_lock lock(mutex);
     while (true) {
       changed.wait(lock, [this] { return waiting; });

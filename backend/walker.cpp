@@ -159,11 +159,15 @@ void Walker::send(const Step& step) {
   const NvtxRange range = annotate(step);
   Payload payload = device_.output(numbered(step.op));
   const Nanos now = steady_now();
-  const SpanRef own = begin_span(step.op, now);
-  if (own.index >= 0) span(own).bytes = payload.bytes;
-  run_.channels.offer(step.message, walk_, std::move(payload), now, own);
   const Message& message = run_.plan.messages[static_cast<std::size_t>(step.message)];
-  if (run_.plan.edges[static_cast<std::size_t>(message.edge)].rules.send != Send::holding) return;
+  const bool holding = run_.plan.edges[static_cast<std::size_t>(message.edge)].rules.send == Send::holding;
+  const SpanRef own = begin_span(step.op, now);
+  if (own.index >= 0) {
+    span(own).bytes = payload.bytes;
+    if (!holding) span(own).wait = Wait::data;
+  }
+  run_.channels.offer(step.message, walk_, std::move(payload), now, own);
+  if (!holding) return;
   Delivery delivery;
   bool blocked = run_.control.await(bell_, run_.spin, [&] {
     delivery = run_.channels.delivery(step.message, walk_);

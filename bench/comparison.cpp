@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "analysis/report.hpp"
+
 namespace bubblescope {
 namespace {
 
@@ -12,11 +14,9 @@ nlohmann::json stats_json(const ErrorStats& stats) {
   return {{"count", stats.count}, {"median", stats.median}, {"p90", stats.p90}, {"max", stats.max}, {"bias", stats.bias}};
 }
 
-std::string signed_percent(double value) { return fmt::format("{:+.1f} %", 100 * value); }
-
 std::vector<std::string> stats_row(const std::string& what, const ErrorStats& stats) {
-  return {what, std::to_string(stats.count), fmt::format("{:.1f} %", 100 * stats.median), fmt::format("{:.1f} %", 100 * stats.p90),
-          fmt::format("{:.1f} %", 100 * stats.max), signed_percent(stats.bias)};
+  return {what, std::to_string(stats.count), percent(stats.median), percent(stats.p90),
+          percent(stats.max), signed_percent(stats.bias)};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/report.hpp"
 #include "sim/core/error.hpp"
 #include "sim/lower/send_recv.hpp"
 
@@ -57,7 +58,7 @@ std::vector<std::string> memory_notes(const Scenario& scenario, const std::vecto
     std::vector<std::int64_t> peaks;
     for (const RankMemory& rank : prediction.summary->memory) peaks.push_back(rank.peak_bytes);
     for (const MemoryExcess& excess : memory_excess(peaks, cluster)) {
-      notes.push_back(fmt::format("{}: rank {} needs {}, but its device has {}", prediction.label, excess.rank, format_bytes(excess.peak_bytes), format_bytes(excess.capacity)));
+      notes.push_back(fmt::format("{}: rank {} needs {}, but its device has {}", prediction.label, excess.rank, bytes_text(excess.peak_bytes), bytes_text(excess.capacity)));
     }
   }
   return notes;

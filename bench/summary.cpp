@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "analysis/report.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
 
@@ -101,16 +102,6 @@ json result_json(const Prediction& prediction) {
   return result;
 }
 
-std::string format_percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
-
-std::string format_bytes(std::int64_t bytes) {
-  const double value = static_cast<double>(bytes);
-  if (value >= 1024.0 * 1024 * 1024) return fmt::format("{:.2f} GiB", value / (1024.0 * 1024 * 1024));
-  if (value >= 1024.0 * 1024) return fmt::format("{:.1f} MiB", value / (1024.0 * 1024));
-  if (value >= 1024) return fmt::format("{:.1f} KiB", value / 1024);
-  return fmt::format("{} B", bytes);
-}
-
 Table prediction_table(const std::vector<Prediction>& predictions) {
   Table table;
   table.columns = {{"schedule", Align::left},       {"makespan", Align::right},  {"span", Align::right},     {"period", Align::right},
@@ -129,8 +120,8 @@ Table prediction_table(const std::vector<Prediction>& predictions) {
       bytes = std::max(bytes, rank.peak_bytes);
     }
     table.rows.push_back({prediction.label, format_duration(s.bubbles.makespan), format_duration(s.bubbles.span), format_duration(s.period),
-                          format_percent(s.bubbles.idle_fraction), format_percent(s.bubbles.overhead), format_percent(s.bubbles.span_rate),
-                          format_percent(s.bubbles.internal), std::to_string(activations), s.has_bytes ? format_bytes(bytes) : "-"});
+                          percent(s.bubbles.idle_fraction), percent(s.bubbles.overhead), percent(s.bubbles.span_rate),
+                          percent(s.bubbles.internal), std::to_string(activations), s.has_bytes ? bytes_text(bytes) : "-"});
   }
   return table;
 }

@@ -69,7 +69,4 @@ Table prediction_table(const std::vector<Prediction>& predictions);
 /// A row per rank: busy, span and idle by cause.
 Table idle_table(const Summary& summary);
 
-std::string format_percent(double fraction);
-std::string format_bytes(std::int64_t bytes);
-
 }  // namespace bubblescope

@@ -56,9 +56,9 @@ torch::Dtype dtype_of(const std::string& name, const std::filesystem::path& file
 
 Checkpoint parse(const std::vector<std::uint8_t>& bytes, const std::filesystem::path& file) {
   std::uint64_t header_size = 0;
-  if (bytes.size() < 8) refuse(file, "the file is truncated");
+  if (bytes.size() <= 8) refuse(file, "the file is truncated");
   std::memcpy(&header_size, bytes.data(), 8);
-  if (bytes[8 < bytes.size() ? 8 : 0] != '{') refuse(file, "not a checkpoint");
+  if (bytes[8] != '{') refuse(file, "not a checkpoint");
   if (header_size > bytes.size() - 8) refuse(file, "the file is truncated");
   const auto header = nlohmann::json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<std::ptrdiff_t>(header_size));
   const auto& metadata = header.at("__metadata__");

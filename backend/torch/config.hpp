@@ -48,7 +48,7 @@ struct TorchConfig {
 std::unique_ptr<Backend> torch_backend(TorchConfig config);
 
 /// Everything that decides the numbers of a run, by name, as text: checkpoints carry it and refuse
-/// to be resumed by a run that differs.
+/// to be resumed by a run that differs. Threads are left out: another number only rounds differently.
 std::map<std::string, std::string> describe_run(const TorchConfig& config, const Program& program);
 
 }  // namespace bubblescope

@@ -10,6 +10,7 @@
 #include "backend/torch/training.hpp"
 #include "bench/progress.hpp"
 #include "bench/summary.hpp"
+#include "analysis/report.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -79,7 +80,7 @@ int train_on_cpu(const Scenario& scenario, const Experiment& experiment, const T
   options.epoch_done = [&](const EpochResult& epoch) {
     progress.done();
     fmt::print("{}: epoch {} (iteration {}): loss {:.4f}, test loss {:.4f}, test accuracy {}\n", experiment.config.label, epoch.epoch, epoch.iteration, epoch.loss,
-               epoch.test.loss, format_percent(epoch.test.accuracy));
+               epoch.test.loss, percent(epoch.test.accuracy));
     std::fflush(stdout);
   };
   const TrainingLog log = train(experiment.program, ranks, config, options);

@@ -114,7 +114,7 @@ Program generate(const Schedule& schedule, ScheduleShape shape) {
   for (const ScheduleOption& option : schedule.options) shape.options.try_emplace(option.name, option.default_value);
   check_shape(schedule, shape);
   Program program = schedule.generate(shape);
-  for (const Finding& finding : validate(program, 1)) {
+  for (const Finding& finding : validate(program, 2)) {
     throw InputError(fmt::format("schedule '{}' for {} ranks and {} microbatches is not valid; {}", schedule.name,
                                  shape.ranks, shape.microbatches, describe(finding)));
   }

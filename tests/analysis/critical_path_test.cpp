@@ -89,6 +89,15 @@ TEST(CriticalPath, shares_a_compound_among_its_stages) {
   EXPECT_EQ(at(path, Kind::OVERLAP_F_B), 5);
 }
 
+// 1F1 follows 1F0 and 0F1 at one and the same time, and is recorded to have waited for 0F1.
+TEST(CriticalPath, follows_the_recorded_wait_where_two_end_together) {
+  TimelineBuilder builder(2, 2, 2);
+  const auto needed = builder.add(0, "0F1", 0, 5);
+  builder.add(1, "1F0", 0, 5);
+  const auto last = builder.add(1, "1F1", 5, 6, Wait::data, needed);
+  EXPECT_EQ(critical_path(builder.timeline()).spans, (std::vector<std::int32_t>{needed, last}));
+}
+
 // Two transfers that each name the other, at one and the same time.
 TEST(CriticalPath, takes_mutual_waits_of_a_rendezvous) {
   TimelineBuilder builder(2, 2, 1);

@@ -86,7 +86,23 @@ TEST(Idle, full_queue_is_blocked) {
   EXPECT_EQ(causes(split_idle(builder.timeline()), 0), (Causes{{"blocked", 5}, {"drain", 1}}));
 }
 
-// The same, recorded without the send: the op names the consumer that freed the place.
+// Rank 2 waits from 5 on for 1F1 (12-13), which waited for its transfer (9-12), whose entry was held
+// from 4 to 9 because the queue was full until 1F0 started.
+TEST(Idle, entry_that_a_full_queue_holds_is_blocked_for_all_who_wait_for_it) {
+  TimelineBuilder builder(3, 3, 2);
+  builder.add(0, "0F1", 0, 2);
+  builder.add(0, "0LB1", 2, 4);
+  const auto update = builder.add(1, "1U0", 0, 9);
+  const auto taken = builder.add(1, "1F0", 9, 10, Wait::stream, update);
+  builder.add(2, "2LB0", 0, 5);
+  const auto send = builder.add(0, "0SEND_F1", 4, 9, Wait::capacity, taken);
+  const auto recv = builder.add(1, "1RECV_F1", 9, 12, Wait::transfer, send);
+  const auto forward = builder.add(1, "1F1", 12, 13, Wait::transfer, recv);
+  builder.add(2, "2F1", 13, 14, Wait::data, forward);
+  EXPECT_EQ(causes(split_idle(builder.timeline()), 2), (Causes{{"starved", 1}, {"communication", 3}, {"blocked", 4}}));
+}
+
+// A full queue, recorded without the send: the op names the consumer that freed the place.
 TEST(Idle, full_queue_is_blocked_where_the_consumer_is_named_directly) {
   TimelineBuilder builder(2, 2, 3);
   const auto f0 = builder.add(0, "0F0", 0, 4);
@@ -128,8 +144,8 @@ TEST(Idle, rendezvous_without_its_partner_is_blocked) {
 }
 
 // Barrier: rank 0 arrives at 4, rank 1 computes until 10 with a pause from 6 to 7; the barrier costs 1.
-// Rank 0 stands from 4 to 11: 4-6 and 7-10 imbalance, 6-7 and 10-11 synchronisation. Rank 1 only has
-// the barrier's cost, and its own pause.
+// Rank 0 stands from 4 to 11: 4-6 and 7-10 imbalance, 6-7 the pause's own cause, 10-11
+// synchronisation. Rank 1 only has the barrier's cost, and its own pause.
 TEST(Idle, before_a_barrier_is_imbalance_while_the_slowest_computes) {
   for (const bool arrival : {true, false}) {  // the barrier's span starts at arrival, or when all are there
     TimelineBuilder builder(2, 2, 1);
@@ -144,9 +160,26 @@ TEST(Idle, before_a_barrier_is_imbalance_while_the_slowest_computes) {
     builder.add(1, "1F0", 11, 12, Wait::sync, s1, 1);
     (void)fast;
     const IdleSplit split = split_idle(builder.timeline());
-    EXPECT_EQ(causes(split, 0), (Causes{{"imbalance", 5}, {"synchronisation", 2}})) << arrival;
+    EXPECT_EQ(causes(split, 0), (Causes{{"imbalance", 5}, {"host_launch", 1}, {"synchronisation", 1}})) << arrival;
     EXPECT_EQ(causes(split, 1), (Causes{{"host_launch", 1}, {"synchronisation", 1}})) << arrival;
   }
+}
+
+// Ranks that take turns and meet at a barrier: rank 1 comes last, having waited for rank 0 (0-4) and
+// the wire (4-5) before its own work (5-9). Rank 2 has nothing to do from 1 on.
+TEST(Idle, before_a_barrier_follows_what_the_last_rank_had_to_wait_for) {
+  TimelineBuilder builder(3, 3, 1);
+  const auto first = builder.add(0, "0F0", 0, 4);
+  builder.add(1, "1F1", 0, 1);
+  const auto last = builder.add(1, "1F0", 5, 9, Wait::transfer, first);
+  builder.add(2, "2F1", 0, 1);
+  const auto s2 = builder.add(2, "2SYNC", 9, 9, Wait::sync);
+  const auto s1 = builder.add(1, "1SYNC", 9, 9, Wait::stream, last);
+  const auto s0 = builder.add(0, "0SYNC", 9, 9, Wait::sync, s1);
+  for (const auto s : {s0, s1, s2}) builder.timeline().spans[s].op.stage = -1;
+  builder.timeline().spans[s2].waited_for = s1;
+  builder.add(2, "2F0", 9, 10, Wait::sync, s2, 1);
+  EXPECT_EQ(causes(split_idle(builder.timeline()), 2), (Causes{{"imbalance", 7}, {"communication", 1}}));
 }
 
 TEST(Idle, late_issue_and_unexplained_pauses_are_host_launch) {

@@ -35,6 +35,24 @@ TEST(QueueDepth, of_a_direct_hand_over_is_zero_and_gradients_have_their_own_chan
   EXPECT_EQ(depths[1], (ChannelDepth{1, 0, 1, 3.0 / 8}));
 }
 
+// The second entry is accepted at 5, when the first is taken: never two.
+TEST(QueueDepth, taking_comes_before_accepting) {
+  TimelineBuilder builder(2, 2, 2);
+  builder.add(0, "0SEND_F0", 0, 2);
+  builder.add(0, "0SEND_F1", 2, 5);
+  builder.add(1, "1F0", 5, 8);
+  builder.add(1, "1F1", 8, 10);
+  EXPECT_EQ(queue_depth(builder.timeline())[0], (ChannelDepth{0, 1, 1, 0.6}));
+}
+
+// A clock that is off: used before it was accepted.
+TEST(QueueDepth, is_never_negative) {
+  TimelineBuilder builder(2, 2, 1);
+  builder.add(0, "0SEND_F0", 0, 5);
+  builder.add(1, "1F0", 3, 10);
+  EXPECT_EQ(queue_depth(builder.timeline())[0], (ChannelDepth{0, 1, 0, 0}));
+}
+
 // GPipe 2 ranks, m = 2, F = 1, B = 2, no sends in the Timeline: 0F0 ends 1 = 1F0 starts; 0F1 ends 2 =
 // 1F1 starts; 1B0 ends 5 = 0B0 starts; 1B1 ends 7 = 0B1 starts: nothing ever waits.
 TEST(QueueDepth, without_sends_counts_from_the_end_of_the_producer) {

@@ -37,6 +37,7 @@ struct Log {
   std::vector<std::vector<std::string>> calls;  // by rank
   std::set<Rank> at_work;
   std::set<std::set<Rank>> companies;  // who was ever inside an op together
+  std::set<std::int32_t> iterations;
   bool fails = false;
 };
 
@@ -47,13 +48,14 @@ class LoggingDevice : public Device {
     note(cell(op));
     {
       const std::lock_guard lock(log_.mutex);
+      log_.iterations.insert(op.iteration);
       log_.at_work.insert(rank_);
       log_.companies.insert(log_.at_work);
     }
     std::this_thread::sleep_for(std::chrono::microseconds(100 * (rank_ + 1)));
     const std::lock_guard lock(log_.mutex);
     log_.at_work.erase(rank_);
-    if (log_.fails && rank_ == 1 && ++executed_ > 40) throw RunError("broken");
+    if (log_.fails && rank_ == 1 && ++executed_ > 30) throw RunError("broken");
   }
   Payload output(const Op& send) override {
     note(cell(send));
@@ -147,6 +149,7 @@ TEST(Calibrate, keeps_as_many_ranks_busy_as_have_cores) {
   options.cores = {{0}, {0}, {0}};  // one core: never two at once
   const Calibration calibration = calibrate(program, ranks, options);
   EXPECT_EQ(log.companies, (std::set<std::set<Rank>>{{0}, {1}, {2}}));
+  EXPECT_EQ(log.iterations, (std::set<std::int32_t>{0, 1, 2}));  // every walk is another one
   for (const MeasuredOp& op : calibration.ops) {
     EXPECT_EQ(op.busy.count, 0);
     EXPECT_EQ(op.busy_factor(), 1.0);

@@ -329,6 +329,18 @@ TEST(Channels, a_committed_send_stands_behind_one_that_was_not_accepted) {
   EXPECT_EQ(channels.delivery(2, 0).start, 200);
 }
 
+TEST(Channels, a_committed_send_waits_for_acceptance_and_not_for_the_wire) {
+  Channel channel;
+  channel.send = Send::commit;
+  const Plan plan = make_plan(stream_of_messages(2, channel), uniform_cluster(2, {500, 0}));
+  std::vector<Bell> bells(2);
+  Channels channels(plan, bells);
+  channels.offer(0, 0, {}, 10, {});
+  channels.offer(1, 0, {}, 20, {});
+  EXPECT_EQ(channels.delivery(1, 0).start, 20);
+  EXPECT_EQ(channels.delivery(1, 0).available, 520);
+}
+
 TEST(Channels, payloads_arrive_by_identity_over_many_walks) {
   Channel channel;  // a sender may run far ahead
   const Plan plan = make_plan(stream_of_messages(3, channel), {});

@@ -196,6 +196,29 @@ TEST(Executor, ends_after_the_iteration_under_way_when_stopped) {
   }
 }
 
+TEST(Executor, a_stop_lets_a_rank_that_ran_ahead_hand_over_all_it_has_begun) {
+  const Program program = scheduled("ppll", 2, 1, {{"queue", "8"}});
+  std::atomic<bool> stop{false};
+  std::vector<std::atomic<std::int32_t>> last(2);
+  Script script;
+  script.execute = [&](Rank rank, const Op& op) {
+    last[static_cast<std::size_t>(rank)] = op.iteration;
+    if (rank == 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // rank 0 fills the queue meanwhile
+    if (op.iteration == 5) stop = true;
+  };
+  ScriptedBackend backend(script);
+  Ranks ranks(backend, program, {});
+  ExecuteOptions options;
+  options.iterations = 1'000'000;
+  options.record = false;
+  options.stop = &stop;
+  const Execution execution = execute(program, ranks, options);
+  EXPECT_TRUE(execution.stopped);
+  EXPECT_EQ(last[0], execution.iterations_done - 1);
+  EXPECT_EQ(last[1], execution.iterations_done - 1);
+}
+
 TEST(Executor, a_stop_that_was_set_before_ends_before_the_first_iteration) {
   const Program program = scheduled("gpipe", 2, 2);
   NullBackend backend{StageCosts(2)};
@@ -235,7 +258,9 @@ TEST(Executor, a_failure_while_data_is_on_a_slow_wire_ends_the_run_soon) {
   const Program program = scheduled("gpipe", 2, 2);
   Script script;
   script.execute = [](Rank rank, const Op& op) {
-    if (rank == 0 && op.microbatch == 1) throw RunError("broken");
+    if (rank != 0 || op.microbatch != 1) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // rank 1 waits for the first message by now
+    throw RunError("broken");
   };
   ScriptedBackend backend(script);
   Ranks ranks(backend, program, {});

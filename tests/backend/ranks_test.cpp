@@ -109,6 +109,7 @@ TEST(Ranks, cores_that_are_not_there_are_named) {
   const Program program = make_program("", 1, 1, placement_loop(1, 1));
   EXPECT_THROW(Ranks(backend, program, {{-1}}), InputError);
   EXPECT_THROW(Ranks(backend, program, {{100'000}}), InputError);
+  EXPECT_THROW(Ranks(backend, program, {{1023}}), InputError);  // a number the system accepts
 }
 
 }  // namespace

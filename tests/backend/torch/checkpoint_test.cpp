@@ -69,7 +69,7 @@ TEST_F(CheckpointFile, truncated_anywhere_it_is_refused) {
   for (const std::size_t keep : {std::size_t{0}, std::size_t{5}, std::size_t{8}, std::size_t{60}, size / 2, size - 1}) {
     write_checkpoint(example(), file_);
     rewrite([&](auto& bytes) { bytes.resize(keep); });
-    EXPECT_THAT(refusal(), AllOf(HasSubstr("run.safetensors"), HasSubstr("expected a checkpoint"))) << keep;
+    EXPECT_THAT(refusal(), AllOf(HasSubstr("run.safetensors"), HasSubstr("the file is truncated"), HasSubstr("expected a checkpoint"))) << keep;
   }
 }
 

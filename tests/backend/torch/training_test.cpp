@@ -43,13 +43,28 @@ TEST_F(Training, learns_the_generated_set_far_beyond_chance) {
     TorchConfig config = small_mlp(2);
     if (schedule == std::string("gpipe")) config.microbatch = 8;
     SmallRun run(config, program(schedule, 2, 4));
-    const TrainingLog log = train(run.what(), run.ranks(), config, {.epochs = 4});
-    ASSERT_EQ(log.epochs.size(), 4u) << schedule;
-    EXPECT_EQ(log.iterations, iterations_of_epochs(config, run.what(), 4));
+    const TrainingLog log = train(run.what(), run.ranks(), config, {.epochs = 8});
+    ASSERT_EQ(log.epochs.size(), 8u) << schedule;
+    EXPECT_EQ(log.iterations, iterations_of_epochs(config, run.what(), 8));
     EXPECT_EQ(log.losses.size(), static_cast<std::size_t>(log.iterations));
     EXPECT_LT(log.epochs.back().loss, 0.5 * log.losses.front()) << schedule;
     EXPECT_GT(log.epochs.back().test.accuracy, 0.5) << schedule;  // chance: 0.1
   }
+}
+
+TEST_F(Training, logs_the_mean_of_the_last_stages_losses_per_iteration) {
+  const TorchConfig config = small_mlp(2);
+  const Program what = program("ppll", 2, 4);
+  SmallRun run(config, what), same(config, what);
+  const TrainingLog log = train(what, run.ranks(), config, {.epochs = 1});
+  ASSERT_EQ(log.losses.size(), 5u);
+  std::vector<double> means(5);
+  for (const auto& [key, loss] : same.iterations(5).losses()) {
+    const auto [stage, iteration, microbatch] = key;
+    if (stage == 1) means[static_cast<std::size_t>(iteration)] += loss / 4;
+  }
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(log.losses[i], means[i], 1e-12);
+  EXPECT_NEAR(log.epochs.front().loss, (means[0] + means[1] + means[2] + means[3] + means[4]) / 5, 1e-12);
 }
 
 // 640 samples in batches of 32 are 20 batches: with 4 of them per iteration 5 iterations, with one

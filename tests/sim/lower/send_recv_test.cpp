@@ -76,6 +76,21 @@ TEST(AddSendRecv, every_iteration_has_its_own_data) {
   EXPECT_EQ(cell(lowered.rows[0][5]), "0SEND_F0");
 }
 
+TEST(AddSendRecv, every_slice_of_a_microbatch_has_its_own_data) {
+  // Round 1: 0F0, 1F0.  Round 2: slice 1 of both.  Round 3: 0B0 of slice 1 waits for its gradient, 1B0
+  // of slice 1 sends it.  Rounds 4, 5: the other slice follows.
+  const Program lowered = add_send_recv(program_of({"0F0,0F0/s1,0B0/s1,0B0", "1F0,1F0/s1,1B0/s1,1B0"}));
+  EXPECT_TRUE(validate(lowered).empty());
+  const auto slices = [](const std::vector<Op>& row) {
+    std::string text;
+    for (const Op& op : row) text += std::to_string(op.slice);
+    return text;
+  };
+  EXPECT_EQ(rows_of(lowered).front(), "0F0,0SEND_F0,0F0,0SEND_F0,0RECV_B0,0B0,0RECV_B0,0B0");
+  EXPECT_EQ(slices(lowered.rows[0]), "00111100");
+  EXPECT_EQ(slices(lowered.rows[1]), "00111100");
+}
+
 class TorchLowering : public testing::TestWithParam<const char*> {};
 
 TEST_P(TorchLowering, equals_what_pytorch_places) {

@@ -1,0 +1,58 @@
+// What a device's training state consists of, by name: checkpoints save and restore it.
+#include <fmt/format.h>
+
+#include "backend/torch/device.hpp"
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+
+std::map<std::string, torch::Tensor> TorchDevice::state() const {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& [number, stage] : held_) {
+    for (const NamedTensor& t : stage.module->parameters()) state["model." + t.name] = t.tensor.detach();
+    for (const NamedTensor& t : stage.module->buffers()) state["model." + t.name] = t.tensor;
+    if (stage.auxiliary) {
+      const std::string prefix = fmt::format("auxiliary.{}.", number);
+      for (const NamedTensor& t : stage.auxiliary->parameters()) state[prefix + t.name] = t.tensor.detach();
+      for (const NamedTensor& t : stage.auxiliary->buffers()) state[prefix + t.name] = t.tensor;
+    }
+    for (const auto& [name, tensor] : stage.optimizer->state()) state[fmt::format("optimizer.{}.{}", number, name)] = tensor;
+    state[fmt::format("updates.{}", number)] = torch::tensor(stage.updates, torch::kInt64);
+  }
+  return state;
+}
+
+void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
+  const torch::NoGradGuard no_grad;
+  const auto copy = [&](const std::string& name, const torch::Tensor& to) {
+    const auto found = state.find(name);
+    if (found == state.end()) throw InputError(fmt::format("tensor '{}' is missing", name));
+    const torch::Tensor& from = found->second;
+    if (from.sizes() != to.sizes() || from.scalar_type() != to.scalar_type()) {
+      throw InputError(fmt::format("tensor '{}' has another shape or precision than in this run", name));
+    }
+    torch::Tensor target = to.detach();
+    target.copy_(from);
+  };
+  for (auto& [number, stage] : held_) {
+    for (const NamedTensor& t : stage.module->parameters()) copy("model." + t.name, t.tensor);
+    for (const NamedTensor& t : stage.module->buffers()) copy("model." + t.name, t.tensor);
+    if (stage.auxiliary) {
+      const std::string prefix = fmt::format("auxiliary.{}.", number);
+      for (const NamedTensor& t : stage.auxiliary->parameters()) copy(prefix + t.name, t.tensor);
+      for (const NamedTensor& t : stage.auxiliary->buffers()) copy(prefix + t.name, t.tensor);
+    }
+    const std::string prefix = fmt::format("optimizer.{}.", number);
+    std::map<std::string, torch::Tensor> optimizer;
+    for (const auto& [name, tensor] : state) {
+      if (name.starts_with(prefix)) optimizer.emplace(name.substr(prefix.size()), tensor);
+    }
+    stage.optimizer->load(optimizer);
+    torch::Tensor updates = torch::tensor(std::int64_t{0}, torch::kInt64);
+    copy(fmt::format("updates.{}", number), updates);
+    stage.updates = updates.item<std::int64_t>();
+    stage.optimizer_bytes = stage.optimizer->state_bytes();
+  }
+}
+
+}  // namespace bubblescope
