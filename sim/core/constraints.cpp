@@ -214,8 +214,7 @@ class Builder {
   }
 
   void constrain() {
-    consumers_.assign(graph_.op_count(), -1);
-    find_consumers();
+    if (std::any_of(program_.channels.begin(), program_.channels.end(), [](const Channel& c) { return c.capacity > 0; })) find_consumers();
     graph_.constraint_first.push_back(0);
     std::map<std::pair<Stage, Kind>, std::vector<OpIndex>> sent;  // per edge, in order
     OpIndex index = 0;
@@ -247,6 +246,7 @@ class Builder {
 
   void find_consumers() {
     // What takes an entry: the op that waits for its receive.
+    consumers_.assign(graph_.op_count(), -1);
     for (OpIndex op = 0; op < static_cast<OpIndex>(graph_.op_count()); ++op) {
       for (const Dependency& dependency : dependencies_.of(op)) {
         if (dependency.edge == Edge::activation || dependency.edge == Edge::gradient) consumers_[at(dependency.source)] = op;

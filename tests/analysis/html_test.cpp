@@ -1,6 +1,4 @@
 // The page, read without a browser.
-#include <regex>
-
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -88,16 +86,17 @@ TEST(Html, has_the_same_numbers_as_markdown_and_json) {
   ReportModel model = small_report();
   complete(model);
   const json report = json::parse(report_json(model));
-  const std::string markdown = report_markdown(model), page = report_html(model);
+  const std::string page = report_html(model);
+  std::string markdown;  // without the padding of its cells
+  for (const char c : report_markdown(model)) {
+    if (c != ' ' || !markdown.ends_with(' ')) markdown += c;
+  }
   int checked = 0;
   const auto expect = [&](const std::string& text) {
     EXPECT_NE(markdown.find("| " + text + " |"), std::string::npos) << text;
     EXPECT_NE(page.find(">" + text + "</td>"), std::string::npos) << text;
     ++checked;
   };
-  // Cells are padded on the left in Markdown.
-  const std::regex spaces("\\| +");
-  const_cast<std::string&>(markdown) = std::regex_replace(markdown, spaces, "| ");
   for (const json& result : report["results"]) {
     if (!result["failure"].is_null()) continue;
     for (const char* side : {"predicted", "measured"}) {

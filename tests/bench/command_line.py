@@ -1,0 +1,210 @@
+# The program as scripts meet it: commands, exit codes, messages, JSON. Run by ctest.
+"""What scripts may rely on: the program's commands, exit codes, messages and JSON, run as a user would.
+
+Usage: command_line.py PROGRAM SOURCE_DIR
+"""
+
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = pathlib.Path(sys.argv[1]).resolve()
+SOURCE = pathlib.Path(sys.argv[2]).resolve()
+SLOTS = ["--cost", "F=1,I=1,W=1"]
+MS = 1_000_000
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+def results(*arguments):
+    answer = run(*arguments, "--json")
+    return answer.returncode, json.loads(answer.stdout)["results"]
+
+
+class Predict(unittest.TestCase):
+    def test_every_promised_key_is_there(self):
+        code, (result,) = results("predict", "--schedule", "1f1b", "--ranks", 4, "--microbatches", 8, *SLOTS)
+        self.assertEqual(code, 0)
+        for key in ["schedule", "ranks", "microbatches", "chunks", "iterations", "makespan_ns", "span_ns", "period_ns",
+                    "bubble", "ranks_detail", "channels", "deadlock", "skipped"]:
+            self.assertIn(key, result)
+        self.assertEqual(set(result["bubble"]), {"idle_fraction", "overhead", "span_rate", "internal"})
+        for rank in result["ranks_detail"]:
+            self.assertEqual(set(rank), {"busy_ns", "span_ns", "peak_activations", "peak_bytes", "idle_ns"})
+            self.assertEqual(sum(rank["idle_ns"].values()), result["makespan_ns"] - rank["busy_ns"])
+            self.assertIsNone(rank["peak_bytes"])
+        for channel in result["channels"]:
+            self.assertEqual(set(channel), {"from", "to", "max_depth", "mean_depth"})
+
+    def test_the_four_bubbles_of_1f1b_are_the_published_ones(self):
+        # p=4, m=8, B=2F: makespan 33 slots, busy 24: idle 9/33, overhead 9/24; rank 0's span is all of
+        # it; inside the spans 9 + 6 + 3 + 0 slots idle out of 33 + 30 + 27 + 24.
+        _, (result,) = results("predict", "--schedule", "1f1b", "--ranks", 4, "--microbatches", 8, *SLOTS)
+        self.assertEqual(result["makespan_ns"], 33 * MS)
+        self.assertAlmostEqual(result["bubble"]["idle_fraction"], 9 / 33)
+        self.assertAlmostEqual(result["bubble"]["overhead"], 9 / 24)
+        self.assertAlmostEqual(result["bubble"]["span_rate"], 9 / 33)
+        self.assertAlmostEqual(result["bubble"]["internal"], 18 / 114)
+
+    def test_channel_modes_of_the_oracle_table(self):
+        table = (SOURCE / "tests/data/oracles/channel_modes.csv").read_text().splitlines()
+        names = {"gpipe": ("gpipe", None), "1f1b": ("1f1b", None), "interleaved1f1b_v2": ("interleaved-1f1b", 2), "interleaved1f1b_v4": ("interleaved-1f1b", 4)}
+        checked = 0
+        for row in table:
+            cells = row.split(",")
+            if cells[0] not in names:
+                continue
+            schedule, chunks = names[cells[0]]
+            for mode, expected in zip(["async", "rank", "data", "edge"], cells[5:9]):
+                with self.subTest(schedule=cells[0], latency=cells[4], mode=mode):
+                    extra = ["--chunks", chunks] if chunks else []
+                    _, (result,) = results("predict", "--schedule", schedule, "--ranks", cells[1], "--microbatches", cells[2], *SLOTS,
+                                           "--latency", cells[4], "--channel", mode, *extra)
+                    self.assertEqual(result["makespan_ns"], round(float(expected) * MS))
+                    checked += 1
+        self.assertGreaterEqual(checked, 16)
+
+    def test_costs_by_rank_and_iterations(self):
+        # Serial local learning: the sum of all steps, 1+2 and 2+2, per batch.
+        code, (result,) = results("predict", "--schedule", "sequential-local", "--ranks", 2, "--microbatches", 3, "--cost", "F=1:2,LB=2", "--iterations", 2)
+        self.assertEqual(code, 0)
+        self.assertEqual(result["makespan_ns"], 2 * 3 * 7 * MS)
+        self.assertEqual(result["period_ns"], 7 * MS)
+
+    def test_a_queue_of_zero_is_a_rendezvous(self):
+        # Rank 1 takes 1+5; rank 0 offers entry t after its F(t) and stands until rank 1 is free.
+        # Rank 0: F0 0-1, LB 1-2, F1 2-3, stands until 7 (rank 1: 1-7), LB 7-8: span 8.
+        _, (result,) = results("predict", "--schedule", "ppll", "--queue", 0, "--ranks", 2, "--microbatches", 2, "--cost", "F=1,LB=1:5")
+        self.assertEqual([rank["span_ns"] for rank in result["ranks_detail"]], [8 * MS, 12 * MS])
+
+    def test_a_deadlock_is_shown_with_its_cycle_and_exit_code_1(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "bad.csv"
+            file.write_text("0F0,0B0,0F1,0B1\n1F1,1B1,1F0,1B0\n")
+            code, (result,) = results("predict", "--program", file, *SLOTS)
+            self.assertEqual(code, 1)
+            self.assertIsNone(result["makespan_ns"])
+            self.assertGreaterEqual(len(result["deadlock"]["cycle"]), 2)
+            self.assertEqual(run("check", file).returncode, 1)
+
+    def test_what_cannot_have_the_shape_is_skipped_with_the_reason(self):
+        code, list_ = results("predict", "--schedule", "all", "--ranks", 4, "--microbatches", 6, *SLOTS)
+        self.assertEqual(code, 0)
+        by_name = {result["schedule"]: result for result in list_}
+        self.assertIsNone(by_name["1f1b"]["skipped"])
+        for result in list_:
+            self.assertEqual(result["skipped"] is None, result["makespan_ns"] is not None)
+
+
+class Usage(unittest.TestCase):
+    def refused(self, *arguments):
+        answer = run(*arguments)
+        self.assertEqual(answer.returncode, 2, answer.stderr)
+        return answer.stderr
+
+    def test_unknown_names_suggest_the_nearest(self):
+        self.assertIn("did you mean 'ppll'", self.refused("predict", "--schedule", "pppl", "--ranks", 2, "--microbatches", 2, *SLOTS))
+        self.assertIn("'predict'", self.refused("predikt"))
+
+    def test_missing_and_wrong_values_are_named(self):
+        self.assertIn("--ranks", self.refused("predict", "--schedule", "gpipe", "--microbatches", 2, *SLOTS))
+        self.assertIn("--cost", self.refused("predict", "--schedule", "gpipe", "--ranks", 2, "--microbatches", 2))
+        self.assertIn("--queue", self.refused("predict", "--schedule", "gpipe", "--queue", 2, "--ranks", 2, "--microbatches", 2, *SLOTS))
+        self.assertIn("duration", self.refused("predict", "--schedule", "gpipe", "--ranks", 2, "--microbatches", 2, "--cost", "F=fast"))
+
+    def test_a_scenario_error_names_file_line_and_column(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "s.toml"
+            file.write_text('[scenario]\nname = "x"\n[model]\nnam = "mlp"\n')
+            self.assertIn(f"{file}:4:1", self.refused("predict", file))
+
+    def test_missing_and_damaged_files_are_named(self):
+        self.assertIn("nowhere.toml", self.refused("predict", "nowhere.toml"))
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "t.json"
+            file.write_text('{"schema_version": 1, "label"')
+            self.assertIn("t.json", self.refused("compare", file, file))
+
+    def test_help_has_an_example_for_every_command(self):
+        for command in ["list", "check", "predict", "run", "calibrate", "compare", "report", "export"]:
+            answer = run(command, "--help")
+            self.assertEqual(answer.returncode, 0)
+            self.assertIn(f"bubblescope {command}", answer.stdout)
+
+    def test_version(self):
+        self.assertRegex(run("--version").stdout, r"^bubblescope \d+\.\d+\.\d+ ")
+
+
+class Export(unittest.TestCase):
+    def test_orders_equal_the_oracle_files(self):
+        for name, options, oracle in [("gpipe", [], "gpipe"), ("1f1b", [], "1f1b"), ("interleaved-1f1b", ["--chunks", 2], "interleaved1f1b_v2")]:
+            answer = run("export", "--schedule", name, "--ranks", 4, "--microbatches", 8, *options, "--as", "torch-csv")
+            oracle_rows = (SOURCE / f"tests/data/oracles/orders/{oracle}_p4_m8.csv").read_text().split()
+            self.assertEqual(answer.stdout.split(), oracle_rows)
+
+    def test_what_pytorch_has_no_word_for_is_named(self):
+        answer = run("export", "--schedule", "ppll", "--ranks", 2, "--microbatches", 2, "--as", "torch-csv")
+        self.assertEqual(answer.returncode, 2)
+        self.assertIn("0A0", answer.stderr)
+
+    def test_a_psched_predicts_as_its_schedule_does(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "p.psched"
+            shape = ["--ranks", 3, "--microbatches", 5]
+            self.assertEqual(run("export", "--schedule", "ppll", "--queue", 1, *shape, "--as", "psched", "-o", file).returncode, 0)
+            _, (from_file,) = results("predict", "--program", file, "--cost", "F=1:3:2,LB=2")
+            _, (direct,) = results("predict", "--schedule", "ppll", "--queue", 1, *shape, "--cost", "F=1:3:2,LB=2")
+            for key in ["makespan_ns", "span_ns", "period_ns", "ranks_detail", "channels"]:
+                self.assertEqual(from_file[key], direct[key])
+
+
+class Run(unittest.TestCase):
+    def test_a_run_leaves_a_folder_from_which_reports_are_made_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder) / "out"
+            answer = run("run", SOURCE / "scenarios/tiny/gpipe.toml", "--out", out, "--json")
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            (result,) = json.loads(answer.stdout)["results"][:1]
+            self.assertLessEqual({"loss", "spread", "makespan_ns", "ranks_detail"}, set(result["measured"]))
+            self.assertEqual(set(result["error"]), {"period", "idle_points"})
+            for name in ["run.json", "profile.json", "report.html", "report.md", "report.json"]:
+                self.assertTrue((out / name).is_file(), name)
+            self.assertFalse(list(out.rglob("*.partial")))
+            html = (out / "report.html").read_text()
+            again = pathlib.Path(folder) / "again"
+            self.assertEqual(run("report", out, "--out", again).returncode, 0)
+            self.assertEqual((again / "report.html").read_text(), html)
+            predicted, measured = sorted((out / "timelines").glob("*.predicted.json"))[0], sorted((out / "timelines").glob("*.measured.json"))[0]
+            self.assertEqual(run("compare", predicted, measured).returncode, 0)
+            self.assertEqual(run("export", measured, "--as", "chrome", "-o", out / "t.json").returncode, 0)
+            self.assertTrue(json.loads((out / "t.json").read_text())["traceEvents"])
+
+
+class Readme(unittest.TestCase):
+    def test_its_commands_work(self):
+        lines = [line.strip().split("#")[0].strip() for line in (SOURCE / "README.md").read_text().splitlines() if line.startswith("    build/release/bubblescope")]
+        self.assertGreaterEqual(len(lines), 6)
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "scenarios").symlink_to(SOURCE / "scenarios")
+            with_torch = (PROGRAM.parent / "bubblescope-torch").exists()
+            for line in lines:
+                words = shlex.split(line)[1:]
+                if words[0] == "run":
+                    if not with_torch:
+                        continue
+                    words += ["--repeats", "1"]
+                if words[0] in ("compare", "report") and not with_torch:
+                    continue
+                with self.subTest(line=line):
+                    answer = run(*words, cwd=folder)
+                    self.assertEqual(answer.returncode, 0, answer.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
