@@ -225,7 +225,8 @@ class Session {
     }
     const Nanos per_unit = measured.iteration.median / (updates_every_microbatch(experiment.program) ? std::max(1, experiment.program.microbatches) : 1);
     Timeline timeline = std::move(rounds_[e].timelines[middle]);
-    measured.measured = summarize(experiment.program, experiment.costs, std::move(timeline), per_unit);
+    // Memory is modelled, not measured, so a measurement has no bytes.
+    measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), std::move(timeline), per_unit);
     std::vector<double> losses(static_cast<std::size_t>(experiment.program.ranks()));
     ranks_[e]->each([&](Rank rank, Device& device) { losses[static_cast<std::size_t>(rank)] = device.last_loss(); });
     const Stage last = experiment.program.chains.front().back();

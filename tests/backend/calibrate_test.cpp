@@ -121,15 +121,18 @@ TEST(Calibrate, measures_every_stage_and_kind_that_occurs_alone_and_busy) {
   options.waits = 20;
   const Calibration calibration = calibrate(program, ranks, options);
   std::vector<std::string> measured;
+  std::int64_t busy = 0;
   for (const MeasuredOp& op : calibration.ops) {
     measured.push_back(std::to_string(op.stage) + std::string(mnemonic(op.kind)));
     EXPECT_EQ(op.alone.count, 3 * 2 * 4);  // microbatches, walks, rounds: the first walk is not counted
     EXPECT_GE(op.alone.median, 100 * kMicrosecond * (op.stage + 1));
     EXPECT_LE(op.alone.first, op.alone.median);
     EXPECT_LE(op.alone.median, op.alone.third);
-    if (available_cores() >= 2) {
-      EXPECT_GT(op.busy.count, 0) << measured.back();
-    }
+    busy += op.busy.count;
+  }
+  // Of the two, the one that began last was in company all the time: 4 kinds, 3 microbatches, 2 walks.
+  if (available_cores() >= 2) {
+    EXPECT_GE(busy, 4 * (4 * 3 * 2));
   }
   EXPECT_THAT(measured, ElementsAre("0F", "0A", "0LB", "0U", "1F", "1A", "1LB", "1U"));
   EXPECT_EQ(calibration.handover.count, 20);
