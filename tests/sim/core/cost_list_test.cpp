@@ -1,0 +1,77 @@
+// Costs given by hand: defaults and division among chunks as the command line promises them.
+#include "sim/core/cost_list.hpp"
+
+#include <gtest/gtest.h>
+
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+Program shape(std::int32_t ranks, std::int32_t chunks) { return make_program("x", ranks, 1, placement_loop(ranks, chunks)); }
+
+Nanos of(const char* list, Kind kind, Stage stage = 0, std::int32_t ranks = 2, std::int32_t chunks = 1) {
+  return stage_costs(parse_cost_list(list), shape(ranks, chunks)).at(stage, kind).duration;
+}
+
+TEST(CostList, full_backward_is_input_plus_weight_gradient_unless_given) {
+  EXPECT_EQ(of("F=1,I=2,W=3", Kind::B), 5 * kMillisecond);
+  EXPECT_EQ(of("F=1,I=2,W=3,B=4", Kind::B), 4 * kMillisecond);
+}
+
+TEST(CostList, a_backward_alone_is_halved) {
+  EXPECT_EQ(of("B=3ns", Kind::I) + of("B=3ns", Kind::W), 3);
+  EXPECT_EQ(of("B=4", Kind::I), 2 * kMillisecond);
+}
+
+TEST(CostList, local_backward_defaults_to_the_full_one) {
+  EXPECT_EQ(of("F=1,I=1,W=1", Kind::LB), 2 * kMillisecond);
+  EXPECT_EQ(of("F=1,B=2,LB=7", Kind::LB), 7 * kMillisecond);
+}
+
+TEST(CostList, what_is_not_given_costs_nothing) {
+  EXPECT_EQ(of("F=1", Kind::U), 0);
+  EXPECT_EQ(of("F=1", Kind::A), 0);
+}
+
+TEST(CostList, chunks_share_a_rank_s_time_rounded_half_up) {
+  EXPECT_EQ(of("F=10ns", Kind::F, 0, 2, 4), 3);  // 2.5
+  EXPECT_EQ(of("F=9ns", Kind::F, 0, 2, 4), 2);   // 2.25
+}
+
+TEST(CostList, lists_set_ranks_or_stages_apart) {
+  // Stage 3 of 4 on 2 ranks is on rank 1.
+  EXPECT_EQ(of("F=2ns:4ns", Kind::F, 3, 2, 2), 2);
+  EXPECT_EQ(of("F=2ns:4ns:6ns:8ns", Kind::F, 3, 2, 2), 4);
+  EXPECT_THROW(of("F=1:2:3", Kind::F, 0, 2, 2), InputError);
+}
+
+TEST(CostList, a_compound_costs_the_sum_of_its_parts_unless_given) {
+  Program program = shape(2, 1);
+  Op f, b;
+  f.kind = Kind::F, f.stage = 0, f.microbatch = 1;
+  b.kind = Kind::B, b.stage = 1, b.microbatch = 0;
+  const Op parts[] = {f, b};
+  const Op both = program.make_compound(Kind::OVERLAP_F_B, parts);
+  EXPECT_EQ(stage_costs(parse_cost_list("F=1,B=2"), program).of(program, both).duration, 3 * kMillisecond);
+  EXPECT_EQ(stage_costs(parse_cost_list("F=1,B=2,FB=2.4"), program).of(program, both).duration, 2'400'000);
+}
+
+TEST(CostList, mistakes_are_named) {
+  for (const char* list : {"", "F", "F=", "Q=1", "F=1,F=2", "F=x"}) EXPECT_THROW(parse_cost_list(list), InputError) << list;
+}
+
+TEST(Costs, sizes_between_known_ones_are_interpolated) {
+  Costs costs;
+  costs.by_size[8] = StageCosts(1);
+  costs.by_size[16] = StageCosts(1);
+  costs.by_size[8].at(0, Kind::F).duration = 100;
+  costs.by_size[16].at(0, Kind::F).duration = 180;
+  EXPECT_EQ(costs.at(12).at(0, Kind::F).duration, 140);
+  EXPECT_EQ(costs.at(32).at(0, Kind::F).duration, 340);
+  EXPECT_EQ(costs.at(16).at(0, Kind::F).duration, 180);
+  EXPECT_THROW(Costs{}.at(1), InputError);
+}
+
+}  // namespace
+}  // namespace bubblescope
