@@ -112,11 +112,11 @@ class Session {
       }
       if (!whole) break;
     }
-    if (complete == 0) throw RunError("interrupted before one round of all schedules was measured: nothing to keep");
     MeasuredRun result;
     result.rounds = complete;
     result.stopped = stopped();
-    collect(result, static_cast<std::size_t>(complete), execute_too);
+    collect(result, execute_too);
+    if (result.schedules.empty()) throw RunError("interrupted before one schedule was measured: nothing to keep");
     return result;
   }
 
@@ -174,9 +174,12 @@ class Session {
     return summarize(experiment.program, costs, cut_iterations(run.timeline, static_cast<std::int32_t>(scenario_.run.warmup)), period.value_or(0));
   }
 
-  void collect(MeasuredRun& result, std::size_t complete, bool executed) {
+  /// Of an interrupted round, schedules that were through with it keep it, too.
+  void collect(MeasuredRun& result, bool executed) {
     std::vector<Network> networks;
     for (std::size_t e = 0; e < experiments_.size(); ++e) {
+      const std::size_t complete = executed ? rounds_[e].timelines.size() : rounds_[e].calibrations.size();
+      if (complete == 0) continue;
       const std::span<const Calibration> calibrations(rounds_[e].calibrations.data(), complete);
       Measured measured;
       measured.calibration = pool(experiments_[e], calibrations);

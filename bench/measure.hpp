@@ -50,18 +50,18 @@ struct Measured {
 struct MeasuredRun {
   std::vector<Measured> schedules;
   CostProfile profile;      ///< all calibrations pooled
-  std::int32_t rounds = 0;  ///< complete ones
+  std::int32_t rounds = 0;  ///< complete ones; an interrupted run may have schedules with one more
   bool stopped = false;
 };
 
 /// The scenario's cores, or where it names none, the machine's, rank after rank.
 std::vector<std::vector<int>> resolve_cores(const Scenario& scenario);
 
-/// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, after a whole round.
+/// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, and keeps what there is.
 MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
 /// Rounds of (calibrate, execute) over all experiments; predictions from the calibrations' medians.
-/// Stopped early, it keeps whole rounds; throws RunError where not one was completed.
+/// Stopped early, it keeps what was measured; throws RunError where that is nothing.
 MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
 /// The iterations from `first` on, with time zero at their first compute op. Both predicted and

@@ -71,6 +71,12 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
     report.measured.emplace();
     report.measured->iteration = measured.iteration.median;
     report.measured->repeats = measured.iteration_repeats;
+    // Per sample: iterations of different schedules may train on different numbers of them.
+    for (const Measured& other : run.schedules) {
+      if (other.experiment.config.label != model.baseline) continue;
+      report.predicted->speedup = measured.predicted_rate() / other.predicted_rate();
+      report.measured->speedup = measured.measured_rate() / other.measured_rate();
+    }
     for (const RankMemory& rank : measured.predicted.memory) {
       if (measured.predicted.has_bytes) report.predicted->peak_bytes.push_back(rank.peak_bytes);
     }
@@ -88,7 +94,8 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
       if (!timeline || !numbers) return;
       const std::string file = fmt::format("timelines/{}.{}.json", stem, name);
       write_timeline(*timeline, folder / file);
-      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}};
+      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}, {"speedup", nullptr}};
+      if (numbers->speedup) entry[name]["speedup"] = *numbers->speedup;
     };
     side("predicted", schedule.predicted_timeline, schedule.predicted);
     side("measured", schedule.measured_timeline, schedule.measured);
@@ -132,6 +139,7 @@ ReportModel read_run_folder(const std::filesystem::path& folder) {
         numbers->iteration = from.at("iteration_ns");
         numbers->repeats = from.at("repeats_ns").get<std::vector<Nanos>>();
         numbers->peak_bytes = from.at("peak_bytes").get<std::vector<std::int64_t>>();
+        if (!from.at("speedup").is_null()) numbers->speedup = from.at("speedup").get<double>();
       };
       side("predicted", schedule.predicted_timeline, schedule.predicted);
       side("measured", schedule.measured_timeline, schedule.measured);
