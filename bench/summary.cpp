@@ -14,15 +14,6 @@ namespace bubblescope {
 
 using nlohmann::json;
 
-bool updates_every_microbatch(const Program& program) {
-  for (const auto& row : program.rows) {
-    for (const Op& op : row) {
-      if (op.kind == Kind::U && op.microbatch >= 0) return true;
-    }
-  }
-  return false;
-}
-
 Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period) {
   Summary summary;
   summary.bubbles = bubbles(timeline);

@@ -40,9 +40,6 @@ struct Summary {
   bool has_bytes = false;
 };
 
-/// Whether the program updates after every microbatch, so that its period is one microbatch's.
-bool updates_every_microbatch(const Program& program);
-
 /// Everything about `timeline`, which `program` (one iteration) made.
 Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period);
 

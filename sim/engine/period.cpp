@@ -38,7 +38,9 @@ std::int32_t reach(const Program& program) {
   return 1 + capacity / std::max(1, program.microbatches);
 }
 
-bool updates_per_microbatch(const Program& program) {
+}  // namespace
+
+bool updates_every_microbatch(const Program& program) {
   for (const auto& row : program.rows) {
     for (const Op& op : row) {
       if (op.kind == Kind::U && op.microbatch >= 0) return true;
@@ -47,11 +49,9 @@ bool updates_per_microbatch(const Program& program) {
   return false;
 }
 
-}  // namespace
-
 std::optional<Nanos> steady_period(const Program& program, const StageCosts& costs, const Cluster& cluster, const SimulateOptions& options) {
   const std::int32_t window = reach(program);
-  const double units = updates_per_microbatch(program) ? std::max(1, program.microbatches) : 1;
+  const double units = updates_every_microbatch(program) ? std::max(1, program.microbatches) : 1;
   double slope = 0;
   for (std::int32_t count = 2 * window + 2; ; count *= 2) {
     const Simulation run = simulate(repeat_iterations(program, count), costs, cluster, options);

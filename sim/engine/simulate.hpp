@@ -41,6 +41,9 @@ struct Simulation {
 Simulation simulate(const Program& program, const StageCosts& costs, const Cluster& cluster,
                     const SimulateOptions& options = {});
 
+/// Whether the program updates after microbatches, not at a flush: its period is then one microbatch's.
+bool updates_every_microbatch(const Program& program);
+
 /// Steady-state time per iteration (per microbatch for Programs that update every microbatch), with
 /// iterations following each other without a barrier: the largest cycle mean of one iteration's graph
 /// with each rank's last op joined to its first. Nothing on a deadlock. `program` has one iteration.
