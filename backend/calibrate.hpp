@@ -33,7 +33,7 @@ struct Calibration {
 /// many ranks at once as have cores of their own, in rotating groups; only samples taken while the whole
 /// group was at work count. A first walk of every rank is not counted. What an op takes includes the
 /// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum.
-/// The devices train on the examples meanwhile: use Ranks that are thrown away afterwards.
+/// The devices train on the examples meanwhile: use Ranks that nothing else needs.
 Calibration calibrate(const Program& program, Ranks& ranks, const CalibrateOptions& options);
 
 /// Groups of ranks that can work at once, each on cores of its own; every rank is in at least one.

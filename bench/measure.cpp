@@ -90,7 +90,7 @@ Network pool_network(std::span<const Calibration> rounds) {
 class Session {
  public:
   Session(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options)
-      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()) {
+      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()), rehearsing_(experiments_.size()) {
     cluster_ = build_cluster(scenario);
     for (std::size_t r = 0; r < cluster_.devices.size() && r < cores_.size(); ++r) cluster_.devices[r].cores.assign(cores_[r].begin(), cores_[r].end());
     imitated_ = scenario.backend.name == "null";
@@ -99,10 +99,7 @@ class Session {
   MeasuredRun run(bool execute_too) {
     std::int32_t complete = 0;
     if (execute_too) {
-      for (const Experiment& experiment : experiments_) {
-        backends_.push_back(make_backend_(experiment));
-        ranks_.push_back(std::make_unique<Ranks>(*backends_.back(), experiment.program, cores_));
-      }
+      for (const Experiment& experiment : experiments_) executing_.push_back(make_team(experiment));
       next_iteration_.assign(experiments_.size(), 0);
     }
     for (; complete < scenario_.run.repeats && !stopped(); ++complete) {
@@ -121,6 +118,18 @@ class Session {
   }
 
  private:
+  /// The threads and devices of one experiment.
+  struct Team {
+    std::unique_ptr<Backend> backend;
+    std::unique_ptr<Ranks> ranks;
+  };
+
+  Team make_team(const Experiment& experiment) const {
+    Team team{make_backend_(experiment), nullptr};
+    team.ranks = std::make_unique<Ranks>(*team.backend, experiment.program, cores_);
+    return team;
+  }
+
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
 
   void say(const std::string& what) {
@@ -133,14 +142,15 @@ class Session {
   bool calibrate_once(std::size_t e) {
     const Experiment& experiment = experiments_[e];
     say("calibrating " + experiment.config.label);
-    // The devices train on example inputs meanwhile, so these are thrown away afterwards.
-    const auto backend = make_backend_(experiment);
-    Ranks ranks(*backend, experiment.program, cores_);
+    // The devices train on example inputs meanwhile, so they are others than those that execute; like
+    // those they stay from round to round, and so does the state of their memory.
+    Team& team = rehearsing_[e];
+    if (!team.ranks) team = make_team(experiment);
     CalibrateOptions options;
     options.rounds = 3;
     options.cores = cores_;
     options.stop = options_.stop;
-    Calibration calibration = calibrate(experiment.program, ranks, options);
+    Calibration calibration = calibrate(experiment.program, *team.ranks, options);
     said();
     if (calibration.stopped) return false;
     rounds_[e].calibrations.push_back(std::move(calibration));
@@ -155,7 +165,7 @@ class Session {
     options.cores = cores_;
     options.stop = options_.stop;
     if (imitated_) options.network = cluster_;
-    Execution execution = execute(experiments_[e].program, *ranks_[e], options);
+    Execution execution = execute(experiments_[e].program, *executing_[e].ranks, options);
     next_iteration_[e] = execution.next_iteration;
     said();
     if (execution.stopped) return false;
@@ -231,7 +241,7 @@ class Session {
     // Memory is modelled, not measured, so a measurement has no bytes.
     measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), std::move(timeline), per_unit);
     std::vector<double> losses(static_cast<std::size_t>(experiment.program.ranks()));
-    ranks_[e]->each([&](Rank rank, Device& device) { losses[static_cast<std::size_t>(rank)] = device.last_loss(); });
+    executing_[e].ranks->each([&](Rank rank, Device& device) { losses[static_cast<std::size_t>(rank)] = device.last_loss(); });
     const Stage last = experiment.program.chains.front().back();
     measured.loss = losses[static_cast<std::size_t>(experiment.program.stage_rank[static_cast<std::size_t>(last)])];
   }
@@ -244,8 +254,8 @@ class Session {
   Cluster cluster_;
   bool imitated_ = false;  ///< the null backend: transfers take what the cluster's link says
   std::vector<Rounds> rounds_;
-  std::vector<std::unique_ptr<Backend>> backends_;
-  std::vector<std::unique_ptr<Ranks>> ranks_;
+  std::vector<Team> rehearsing_;  ///< experiment -> what calibrates it
+  std::vector<Team> executing_;   ///< experiment -> what executes it
   std::vector<std::int32_t> next_iteration_;
 };
 

@@ -232,16 +232,18 @@ class Builder {
   }
 
   void add_dependency(Rank rank, OpIndex op, const Dependency& dependency) {
-    Constraint constraint{dependency.source};
+    bool wire = false;
+    bool latency_only = false;
+    Wait wait = Wait::data;
     if (dependency.edge == Edge::message) {
       if (graph_.group[at(op)] >= 0) return;  // the rendezvous starts both
-      constraint.wire = graph_.transfer[at(op)] == Transfer::recv_wait && graph_.transfer[at(dependency.source)] == Transfer::send_hold;
+      wire = graph_.transfer[at(op)] == Transfer::recv_wait && graph_.transfer[at(dependency.source)] == Transfer::send_hold;
     } else if (dependency.edge != Edge::own) {
       const bool received = dependency.source >= graph_.offsets[at(rank)] && dependency.source < graph_.offsets[at(rank) + 1];
-      if (!received) constraint.wire = constraint.latency_only = true;
-      constraint.wait = Wait::transfer;
+      wire = latency_only = !received;
+      wait = Wait::transfer;
     }
-    graph_.constraints.push_back(constraint);
+    graph_.constraints.push_back({dependency.source, false, wire, latency_only, wait});
   }
 
   void find_consumers() {

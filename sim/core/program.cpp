@@ -39,12 +39,6 @@ std::size_t Program::op_count() const {
   return count;
 }
 
-std::span<const Op> Program::parts_of(const Op& op) const {
-  if (!is_compound(op.kind)) return {&op, 1};
-  const Compound& compound = compounds[static_cast<std::size_t>(op.operand)];
-  return {parts.data() + compound.first, static_cast<std::size_t>(compound.count)};
-}
-
 Op Program::make_compound(Kind kind, std::span<const Op> ops) {
   Op op;
   op.kind = kind;

@@ -109,7 +109,11 @@ struct Program {
   std::size_t op_count() const;
 
   /// The parts of a compound; the op itself for any other.
-  std::span<const Op> parts_of(const Op& op) const;
+  std::span<const Op> parts_of(const Op& op) const {
+    if (!is_compound(op.kind)) return {&op, 1};
+    const Compound& compound = compounds[static_cast<std::size_t>(op.operand)];
+    return {parts.data() + compound.first, static_cast<std::size_t>(compound.count)};
+  }
   /// Adds a compound op of `kind` made of `ops`.
   Op make_compound(Kind kind, std::span<const Op> ops);
 

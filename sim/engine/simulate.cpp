@@ -61,7 +61,7 @@ Timeline make_timeline(const Program& program, const ConstraintGraph& graph, con
       span.track = track(r, stream_of(what.kind));
       span.waited_for = run.waited_for;
       span.wait = run.wait;
-      if (is_send(what.kind) || is_recv(what.kind)) span.bytes = timing.bytes(op);
+      span.bytes = timing.bytes(what);
       if (is_compound(what.kind)) {
         span.name = static_cast<std::int32_t>(timeline.names.size());
         timeline.names.push_back(cell(program, what));

@@ -8,6 +8,28 @@
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
+namespace {
+
+/// What an op waits for while the op of this kind before it in its sequence is not done. A receive
+/// that takes no time of its own waited for the data's producer.
+Wait imposed_by(Kind kind) {
+  switch (kind) {
+    case Kind::SEND_F:
+    case Kind::SEND_B:
+      return Wait::capacity;
+    case Kind::RECV_F:
+    case Kind::RECV_B:
+      return Wait::transfer;
+    case Kind::SYNC:
+      return Wait::sync;
+    case Kind::LOAD:
+      return Wait::input;
+    default:
+      return Wait::stream;
+  }
+}
+
+}  // namespace
 
 Timing::Timing(const Program& program, const ConstraintGraph& graph, const StageCosts& costs, const Cluster& cluster)
     : program_(program), graph_(graph), costs_(costs), cluster_(cluster), links_(chain_links(program)) {
@@ -16,6 +38,7 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
   }
   const std::size_t count = graph.op_count();
   rank_.resize(count);
+  imposes_.resize(count);
   duration_.resize(count);
   executed_.resize(count);
   last_.assign(static_cast<std::size_t>(graph.sequences()), -1);
@@ -32,6 +55,7 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
     for (const Op& what : program.rows[index(r)]) {
       const std::size_t i = index(op);
       rank_[i] = r;
+      imposes_[i] = imposed_by(what.kind);
       const Transfer transfer = graph.transfer[i];
       if (transfer == Transfer::none) {
         if (is_compound(what.kind) || launching) {
@@ -46,7 +70,7 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
         const Rank peer = graph.peer[i];
         const bool send = is_send(what.kind);
         const Link& link = send ? cluster.between(r, peer) : cluster.between(peer, r);
-        const Nanos wire = link.bandwidth > 0 ? link.transfer(bytes(op)) : link.latency;
+        const Nanos wire = link.bandwidth > 0 ? link.transfer(bytes(what)) : link.latency;
         if (transfer == Transfer::send_occupy || transfer == Transfer::recv_joint) {
           duration_[i] = wire;
         } else if (transfer == Transfer::recv_wait) {
@@ -64,9 +88,8 @@ const Op& Timing::op_at(OpIndex op) const {
   return program_.rows[index(rank)][index(op - graph_.offsets[index(rank)])];
 }
 
-std::int64_t Timing::bytes(OpIndex op) const {
+std::int64_t Timing::bytes(const Op& what) const {
   // An activation and its gradient have the size of the output of the stage that sends forward.
-  const Op& what = op_at(op);
   if (!is_send(what.kind) && !is_recv(what.kind)) return 0;
   const bool outer = what.kind == Kind::SEND_F || what.kind == Kind::RECV_B;
   const Stage stage = outer ? what.stage : links_.previous[index(what.stage)];
@@ -82,22 +105,11 @@ Nanos Timing::wire(OpIndex op, const Constraint& constraint) const {
   return wire_.empty() ? 0 : wire_[index(op)];
 }
 
-Wait Timing::wait_behind(OpIndex op, OpIndex before) const {
-  if (graph_.transfer[index(op)] != Transfer::none && graph_.sequence[index(op)] >= program_.ranks()) return Wait::channel_order;
-  switch (op_at(before).kind) {
-    case Kind::SEND_F:
-    case Kind::SEND_B:
-      return Wait::capacity;
-    case Kind::RECV_F:
-    case Kind::RECV_B:
-      return executed_[index(before)].start < executed_[index(before)].end ? Wait::transfer : Wait::data;
-    case Kind::SYNC:
-      return Wait::sync;
-    case Kind::LOAD:
-      return Wait::input;
-    default:
-      return Wait::stream;
-  }
+Wait Timing::wait_behind(std::size_t op, std::size_t before) const {
+  if (graph_.transfer[op] != Transfer::none && graph_.sequence[op] >= program_.ranks()) return Wait::channel_order;
+  const Wait wait = imposes_[before];
+  if (wait == Wait::transfer && executed_[before].start == executed_[before].end) return Wait::data;
+  return wait;
 }
 
 void Timing::issue(OpIndex op) {
@@ -123,12 +135,10 @@ Nanos Timing::arrive(OpIndex op) {
   Nanos ready = 0;     // everything
   Nanos offered = 0;   // everything but credit
   Nanos turn = 0;
-  if (sequence >= 0 && last_[index(sequence)] >= 0) {
-    const OpIndex before = last_[index(sequence)];
-    turn = ready = offered = executed_[index(before)].end;
-    run.waited_for = before;
-    run.wait = wait_behind(op, before);
-  }
+  const OpIndex before = sequence >= 0 ? last_[index(sequence)] : -1;
+  if (before >= 0) turn = ready = offered = executed_[index(before)].end;
+  OpIndex waited_for = before;
+  Wait binding = Wait::nothing;
   for (const Constraint& constraint : graph_.constraints_of(op)) {
     const Executed& source = executed_[index(constraint.source)];
     Nanos time = constraint.from_start ? source.start : source.end;
@@ -141,8 +151,8 @@ Nanos Timing::arrive(OpIndex op) {
       wait = Wait::data;
     }
     if (time > ready) {
-      run.waited_for = constraint.source;
-      run.wait = wait;
+      waited_for = constraint.source;
+      binding = wait;
     }
     ready = std::max(ready, time);
     if (constraint.wait != Wait::capacity) offered = std::max(offered, time);
@@ -151,9 +161,12 @@ Nanos Timing::arrive(OpIndex op) {
     issue(op);
     if (issue_[i].first > ready) {
       ready = offered = issue_[i].first;
-      run.wait = Wait::host;
+      binding = Wait::host;
     }
   }
+  if (binding == Wait::nothing && before >= 0) binding = wait_behind(i, index(before));
+  run.waited_for = waited_for;
+  run.wait = binding;
   const Transfer transfer = graph_.transfer[i];
   run.start = transfer == Transfer::send_hold ? offered : ready;
   if (transfer == Transfer::recv_wait) {

@@ -54,12 +54,13 @@ class Timing {
   const std::vector<Issue>& issues() const { return issue_; }
   Rank rank_of(OpIndex op) const { return rank_[index(op)]; }
   const Op& op_at(OpIndex op) const;
-  std::int64_t bytes(OpIndex op) const;
+  /// Bytes that a send or receive moves; 0 for other ops.
+  std::int64_t bytes(const Op& what) const;
 
  private:
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
   Nanos wire(OpIndex op, const Constraint& constraint) const;
-  Wait wait_behind(OpIndex op, OpIndex before) const;
+  Wait wait_behind(std::size_t op, std::size_t before) const;
   void issue(OpIndex op);
 
   const Program& program_;
@@ -68,6 +69,7 @@ class Timing {
   const Cluster& cluster_;
   ChainLinks links_;
   std::vector<Rank> rank_;
+  std::vector<Wait> imposes_;    ///< op -> what the op behind it in its sequence waits for
   std::vector<Nanos> duration_;  ///< of the op; for sends and receives the wire time where it lasts
   std::vector<Nanos> wire_;      ///< of receives whose send does not last; empty where there are none
   std::vector<Executed> executed_;
