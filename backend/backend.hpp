@@ -54,6 +54,12 @@ class Device {
   /// unless it was -1 after the first.
   virtual std::int64_t memory_bytes() const { return -1; }
 
+  /// A copy of all that training changes (weights, optimizer state, running statistics), to go back to
+  /// with `restore`; null where there is nothing. Called between iterations. Another device of the same
+  /// backend, program and rank can restore it, too.
+  virtual std::shared_ptr<const void> snapshot() const { return nullptr; }
+  virtual void restore(const std::shared_ptr<const void>& snapshot) { (void)snapshot; }
+
   /// Loss of the newest microbatch whose loss this rank computed, or NaN.
   virtual double last_loss() const;
 };

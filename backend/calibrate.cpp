@@ -40,15 +40,18 @@ class Calibrator {
   }
 
   Calibration run() {
+    std::vector<std::shared_ptr<const void>> before(found_.size());
+    ranks_.each([&](Rank r, Device& device) { before[at(r)] = device.snapshot(); });
+    // Memory is asked for first: for one rank's work, then for that of all who work at once.
     for (Rank r = 0; r < ranks_.count(); ++r) walk_alone(r, 1);
     for (auto& samples : found_) samples.clear();
+    if (options_.rounds > 0) walk_together();
+    busy_ = Samples(stages_);
     Calibration result;
     for (std::int32_t round = 0; round < options_.rounds && !result.stopped; ++round) {
       for (Rank r = 0; r < ranks_.count(); ++r) walk_alone(r, options_.walks);
       collect(alone_, 0, std::numeric_limits<Nanos>::max());
-      for (const auto& group : groups_) {
-        if (group.size() > 1) walk_together(group);
-      }
+      walk_together();
       if (options_.progress) options_.progress(round);
       result.stopped = options_.stop != nullptr && options_.stop->load();
     }
@@ -59,6 +62,9 @@ class Calibrator {
       }
     }
     const WaitCosts waits = measure_waits(ranks_, options_.waits);
+    ranks_.each([&](Rank r, Device& device) {
+      if (before[at(r)]) device.restore(before[at(r)]);
+    });
     result.handover = waits.handover;
     result.sync = waits.sync;
     return result;
@@ -70,6 +76,12 @@ class Calibrator {
       if (r != rank) return;
       for (std::int32_t w = 0; w < walks; ++w) rehearsals_[at(r)].walk(device, found_[at(r)]);
     });
+  }
+
+  void walk_together() {
+    for (const auto& group : groups_) {
+      if (group.size() > 1) walk_together(group);
+    }
   }
 
   /// All ranks of a group walk until each has done its walks, so that nobody falls idle before.

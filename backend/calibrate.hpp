@@ -31,9 +31,9 @@ struct Calibration {
 /// Measures `program`, with or without sends and receives: every rank walks its own row with example
 /// inputs in place of what it would receive. Alone: one rank after another, the rest parked. Busy: as
 /// many ranks at once as have cores of their own, in rotating groups; only samples taken while the whole
-/// group was at work count. A first walk of every rank is not counted. What an op takes includes the
+/// group was at work count. The first walks, alone and together, are not counted. What an op takes includes the
 /// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum.
-/// The devices train on the examples meanwhile: use Ranks that nothing else needs.
+/// The devices train on the examples meanwhile; afterwards their state is what it was before.
 Calibration calibrate(const Program& program, Ranks& ranks, const CalibrateOptions& options);
 
 /// Groups of ranks that can work at once, each on cores of its own; every rank is in at least one.

@@ -11,12 +11,18 @@
 
 namespace bubblescope {
 
-int available_cores() {
+std::vector<int> available_core_list() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (pthread_getaffinity_np(pthread_self(), sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  std::vector<int> cores;
+  if (pthread_getaffinity_np(pthread_self(), sizeof(set), &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
 }
+
+int available_cores() { return std::max(1, static_cast<int>(available_core_list().size())); }
 
 Nanos default_spin(int ranks) { return available_cores() >= ranks ? 20 * kMicrosecond : 0; }
 

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "sim/core/time.hpp"
 
 namespace bubblescope {
 
-/// Cores the calling thread may run on.
+/// Cores the calling thread may run on, ascending.
+std::vector<int> available_core_list();
+/// Their number; 1 where it cannot be found out.
 int available_cores();
 
 /// How long a waiting rank polls before it sleeps: briefly where each of `ranks` can have a core, else

@@ -1,12 +1,11 @@
 // From the ranks' records to one Timeline.
 #include "backend/records.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <map>
 #include <numeric>
 #include <utility>
+
+#include "sim/core/tracks.hpp"
 
 namespace bubblescope {
 namespace {
@@ -37,13 +36,7 @@ void complete_sends(const Program& program, const std::vector<RankRecord>& recor
 
 Timeline measured_timeline(const Program& program, const std::vector<RankRecord>& records,
                            const std::vector<std::string>& names, Nanos zero) {
-  Timeline timeline;
-  timeline.label = "measured";
-  timeline.schedule = program.schedule;
-  timeline.ranks = program.ranks();
-  timeline.stages = program.stages();
-  timeline.microbatches = program.microbatches;
-  timeline.chunks = program.chunks;
+  Timeline timeline = empty_timeline(program, "measured");
   timeline.names = names;
 
   std::vector<std::vector<Record>> spans;
@@ -52,19 +45,13 @@ Timeline measured_timeline(const Program& program, const std::vector<RankRecord>
 
   // Tracks, and each span's track.
   std::vector<std::pair<std::int32_t, SpanRef>> order;
-  std::map<std::pair<Rank, StreamKind>, std::int32_t> tracks;
-  const auto track = [&](Rank rank, StreamKind stream) {
-    const auto [found, added] = tracks.try_emplace({rank, stream}, static_cast<std::int32_t>(timeline.tracks.size()));
-    if (added) timeline.tracks.push_back({rank, stream, fmt::format("rank {} {}", rank, stream_name(stream))});
-    return found->second;
-  };
-  for (Rank r = 0; r < program.ranks(); ++r) track(r, StreamKind::compute);
+  Tracks tracks(timeline);
   for (Rank r = 0; r < program.ranks(); ++r) {
     for (std::size_t i = 0; i < spans[at(r)].size(); ++i) {
       Record& span = spans[at(r)][i];
       span.start = std::max(span.start, zero);
       span.end = std::max(span.end, span.start);
-      order.push_back({track(r, stream_of(span.op.kind)), {r, static_cast<std::int32_t>(i)}});
+      order.push_back({tracks.of(r, stream_of(span.op.kind)), {r, static_cast<std::int32_t>(i)}});
     }
   }
   const auto record_of = [&](const SpanRef& ref) -> const Record& { return spans[at(ref.rank)][at(ref.index)]; };

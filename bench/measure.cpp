@@ -2,7 +2,6 @@
 #include "bench/measure.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,28 +10,24 @@
 #include <map>
 
 #include "backend/calibrate.hpp"
+#include "backend/cores.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
 namespace {
 
+/// An op is calibrated at least this often in all rounds together.
+constexpr std::int32_t kCalibrations = 6;
+
 /// One experiment's raw results, a value per round.
 struct Rounds {
   std::vector<Calibration> calibrations;
   std::vector<Timeline> timelines;
+  std::int32_t next_iteration = 0;
+  double loss = 0;                                ///< newest of the last rank
+  std::vector<std::shared_ptr<const void>> state; ///< rank -> snapshot, so that training goes on
 };
-
-std::vector<int> available_core_list() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  }
-  return cores;
-}
 
 std::string cpu_model() {
   std::ifstream in("/proc/cpuinfo");
@@ -90,7 +85,7 @@ Network pool_network(std::span<const Calibration> rounds) {
 class Session {
  public:
   Session(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options)
-      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()), rehearsing_(experiments_.size()) {
+      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()) {
     cluster_ = build_cluster(scenario);
     for (std::size_t r = 0; r < cluster_.devices.size() && r < cores_.size(); ++r) cluster_.devices[r].cores.assign(cores_[r].begin(), cores_[r].end());
     imitated_ = scenario.backend.name == "null";
@@ -98,14 +93,14 @@ class Session {
 
   MeasuredRun run(bool execute_too) {
     std::int32_t complete = 0;
-    if (execute_too) {
-      for (const Experiment& experiment : experiments_) executing_.push_back(make_team(experiment));
-      next_iteration_.assign(experiments_.size(), 0);
-    }
     for (; complete < scenario_.run.repeats && !stopped(); ++complete) {
       bool whole = true;
       for (std::size_t e = 0; e < experiments_.size() && whole; ++e) {
-        whole = calibrate_once(e) && (!execute_too || execute_once(e));
+        // A calibration and the run it predicts have the same devices, so the same memory. Where tensors
+        // lie makes some ops faster or slower for as long as the devices live, hence new ones each round.
+        const auto backend = make_backend_(experiments_[e]);
+        Ranks ranks(*backend, experiments_[e].program, cores_);
+        whole = calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
       }
       if (!whole) break;
     }
@@ -118,18 +113,6 @@ class Session {
   }
 
  private:
-  /// The threads and devices of one experiment.
-  struct Team {
-    std::unique_ptr<Backend> backend;
-    std::unique_ptr<Ranks> ranks;
-  };
-
-  Team make_team(const Experiment& experiment) const {
-    Team team{make_backend_(experiment), nullptr};
-    team.ranks = std::make_unique<Ranks>(*team.backend, experiment.program, cores_);
-    return team;
-  }
-
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
 
   void say(const std::string& what) {
@@ -139,38 +122,48 @@ class Session {
     if (options_.piece_done) options_.piece_done();
   }
 
-  bool calibrate_once(std::size_t e) {
+  bool calibrate_once(std::size_t e, Ranks& ranks) {
     const Experiment& experiment = experiments_[e];
     say("calibrating " + experiment.config.label);
-    // The devices train on example inputs meanwhile, so they are others than those that execute; like
-    // those they stay from round to round, and so does the state of their memory.
-    Team& team = rehearsing_[e];
-    if (!team.ranks) team = make_team(experiment);
     CalibrateOptions options;
-    options.rounds = 3;
+    options.rounds = std::max(1, (kCalibrations + static_cast<std::int32_t>(scenario_.run.repeats) - 1) / static_cast<std::int32_t>(scenario_.run.repeats));
     options.cores = cores_;
     options.stop = options_.stop;
-    Calibration calibration = calibrate(experiment.program, *team.ranks, options);
+    Calibration calibration = calibrate(experiment.program, ranks, options);
     said();
     if (calibration.stopped) return false;
     rounds_[e].calibrations.push_back(std::move(calibration));
     return true;
   }
 
-  bool execute_once(std::size_t e) {
+  bool execute_once(std::size_t e, Ranks& ranks) {
+    Rounds& rounds = rounds_[e];
     say("running " + experiments_[e].config.label);
     ExecuteOptions options;
     options.iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
-    options.first_iteration = next_iteration_[e];
+    options.first_iteration = rounds.next_iteration;
     options.cores = cores_;
     options.stop = options_.stop;
     if (imitated_) options.network = cluster_;
-    Execution execution = execute(experiments_[e].program, *executing_[e].ranks, options);
-    next_iteration_[e] = execution.next_iteration;
+    ranks.each([&](Rank r, Device& device) {
+      if (!rounds.state.empty() && rounds.state[static_cast<std::size_t>(r)]) device.restore(rounds.state[static_cast<std::size_t>(r)]);
+    });
+    Execution execution = execute(experiments_[e].program, ranks, options);
+    rounds.next_iteration = execution.next_iteration;
     said();
     if (execution.stopped) return false;
-    rounds_[e].timelines.push_back(cut_iterations(execution.timeline, static_cast<std::int32_t>(scenario_.run.warmup)));
+    rounds.timelines.push_back(cut_iterations(execution.timeline, static_cast<std::int32_t>(scenario_.run.warmup)));
+    keep_state(experiments_[e].program, ranks, rounds);
     return true;
+  }
+
+  static void keep_state(const Program& program, Ranks& ranks, Rounds& rounds) {
+    const Rank last = program.stage_rank[static_cast<std::size_t>(program.chains.front().back())];
+    rounds.state.resize(static_cast<std::size_t>(ranks.count()));
+    ranks.each([&](Rank r, Device& device) {
+      rounds.state[static_cast<std::size_t>(r)] = device.snapshot();
+      if (r == last) rounds.loss = device.last_loss();
+    });
   }
 
   Summary predict(const Experiment& experiment, const Measurement& measurement, const Network& network) const {
@@ -240,10 +233,7 @@ class Session {
     Timeline timeline = std::move(rounds_[e].timelines[middle]);
     // Memory is modelled, not measured, so a measurement has no bytes.
     measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), std::move(timeline), per_unit);
-    std::vector<double> losses(static_cast<std::size_t>(experiment.program.ranks()));
-    executing_[e].ranks->each([&](Rank rank, Device& device) { losses[static_cast<std::size_t>(rank)] = device.last_loss(); });
-    const Stage last = experiment.program.chains.front().back();
-    measured.loss = losses[static_cast<std::size_t>(experiment.program.stage_rank[static_cast<std::size_t>(last)])];
+    measured.loss = rounds_[e].loss;
   }
 
   const Scenario& scenario_;
@@ -254,9 +244,6 @@ class Session {
   Cluster cluster_;
   bool imitated_ = false;  ///< the null backend: transfers take what the cluster's link says
   std::vector<Rounds> rounds_;
-  std::vector<Team> rehearsing_;  ///< experiment -> what calibrates it
-  std::vector<Team> executing_;   ///< experiment -> what executes it
-  std::vector<std::int32_t> next_iteration_;
 };
 
 }  // namespace

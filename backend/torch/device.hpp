@@ -58,6 +58,8 @@ class TorchDevice : public Device {
   /// Weights, buffers, gradients, optimizer state, and inputs, outputs and messages held now; what
   /// autograd saves inside a stage is not known here.
   std::int64_t memory_bytes() const override;
+  std::shared_ptr<const void> snapshot() const override;
+  void restore(const std::shared_ptr<const void>& snapshot) override;
   double last_loss() const override { return last_loss_; }
 
   /// The losses computed since the last call.

@@ -5,6 +5,14 @@
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
+namespace {
+
+struct Snapshot {
+  std::map<std::string, torch::Tensor> state;
+  double last_loss;
+};
+
+}  // namespace
 
 std::map<std::string, torch::Tensor> TorchDevice::state() const {
   std::map<std::string, torch::Tensor> state;
@@ -53,6 +61,19 @@ void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
     stage.updates = updates.item<std::int64_t>();
     stage.optimizer_bytes = stage.optimizer->state_bytes();
   }
+}
+
+std::shared_ptr<const void> TorchDevice::snapshot() const {
+  auto copy = std::make_shared<Snapshot>(Snapshot{state(), last_loss_});
+  for (auto& [name, tensor] : copy->state) tensor = tensor.clone();
+  return copy;
+}
+
+void TorchDevice::restore(const std::shared_ptr<const void>& snapshot) {
+  const auto& copy = *std::static_pointer_cast<const Snapshot>(snapshot);
+  load(copy.state);
+  last_loss_ = copy.last_loss;
+  losses_.clear();
 }
 
 }  // namespace bubblescope

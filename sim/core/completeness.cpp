@@ -1,4 +1,4 @@
-// V1: what every stage must hold, and in which order. V2 and V3 are in progress.cpp.
+// V1: what every stage must hold, and in which order; well_formed.cpp comes first, progress.cpp after.
 #include "sim/core/completeness.hpp"
 
 #include <fmt/format.h>
@@ -10,151 +10,17 @@
 
 #include "sim/core/error.hpp"
 #include "sim/core/op_table.hpp"
+#include "sim/core/well_formed.hpp"
 
 namespace bubblescope {
 namespace {
 
-/// A broken file breaks the same rule many times; more findings help nobody.
-constexpr std::size_t kMaxFindings = 100;
-
-bool is_local(Profile profile) { return profile == Profile::local || profile == Profile::local_serial; }
-bool has_gradients(Profile profile) { return profile == Profile::backprop || profile == Profile::delayed; }
-
-/// Ops that exist once per (iteration, replica, slice, stage, microbatch).
-bool per_microbatch(Kind kind) {
-  return (is_compute(kind) && kind != Kind::U && !is_compound(kind)) || is_send(kind) || is_recv(kind);
-}
-
 class Checker {
  public:
-  explicit Checker(const Program& program) : program_(program) {}
-
-  std::vector<Finding> run() {
-    check_tables();
-    if (findings_.empty()) check_ops_alone();
-    if (findings_.empty()) check_stages();
-    return std::move(findings_);
-  }
-
- private:
-  struct Place {
-    Rank rank = -1;
-    std::int32_t position = -1;
-  };
-
-  bool full() const { return findings_.size() >= kMaxFindings; }
-
-  void report(const Place& place, std::string op, std::string message) {
-    if (!full()) findings_.push_back({1, place.rank, place.position, std::move(op), std::move(message), {}});
-  }
-  void report(const Place& place, const Op& op, std::string message) {
-    report(place, cell(program_, op), std::move(message));
-  }
-  void report(std::string message) { report(Place{}, std::string(), std::move(message)); }
-
-  /// Calls `visit(place, flat index, op, part)` for every op and its parts.
-  template <typename Visit>
-  void for_each_part(Visit visit) {
-    OpIndex index = 0;
-    for (Rank r = 0; r < program_.ranks(); ++r) {
-      const auto& row = program_.rows[static_cast<std::size_t>(r)];
-      for (std::int32_t i = 0; i < static_cast<std::int32_t>(row.size()) && !full(); ++i, ++index) {
-        const Op& op = row[static_cast<std::size_t>(i)];
-        for (const Op& part : program_.parts_of(op)) visit(Place{r, i}, index, op, part);
-      }
-    }
-  }
-
-  /// Stages, chains, channels: everything but the rows.
-  void check_tables() {
-    const Stage stages = program_.stages();
-    for (Stage s = 0; s < stages; ++s) {
-      const Rank r = program_.stage_rank[static_cast<std::size_t>(s)];
-      if (r < 0 || r >= program_.ranks()) {
-        report(fmt::format("stage {} is on rank {}; expected ranks from 0 to {}", s, r, program_.ranks() - 1));
-      }
-    }
-    std::vector<int> seen(static_cast<std::size_t>(stages), 0);
-    for (const auto& chain : program_.chains) {
-      for (const Stage s : chain) {
-        if (s < 0 || s >= stages) {
-          report(fmt::format("a chain holds stage {}; expected stages from 0 to {}", s, stages - 1));
-        } else if (++seen[static_cast<std::size_t>(s)] == 2) {
-          report(fmt::format("stage {} is in the chains twice; expected once", s));
-        }
-      }
-    }
-    for (Stage s = 0; s < stages; ++s) {
-      if (seen[static_cast<std::size_t>(s)] == 0) report(fmt::format("stage {} is in no chain; expected it in one", s));
-    }
-    if (program_.chains.size() > 256) report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
-    if (program_.channels.empty()) report("no channel; expected at least the default one");
-    if (stages == 0) report("no stage; expected at least one");
-    if (program_.microbatches < 1) report(fmt::format("{} microbatches; expected at least 1", program_.microbatches));
-    if (program_.iterations < 1) report(fmt::format("{} iterations; expected at least 1", program_.iterations));
-  }
-
-  /// Each op by itself: numbers in range, on its stage's rank, of a kind that the profile has.
-  void check_ops_alone() {
-    const auto compounds = static_cast<std::int64_t>(program_.compounds.size());
-    for (Rank r = 0; r < program_.ranks(); ++r) {
-      const auto& row = program_.rows[static_cast<std::size_t>(r)];
-      for (std::int32_t i = 0; i < static_cast<std::int32_t>(row.size()) && !full(); ++i) {
-        const Op& op = row[static_cast<std::size_t>(i)];
-        if (is_compound(op.kind)) {
-          const bool exists = op.operand >= 0 && op.operand < compounds;
-          const Compound range = exists ? program_.compounds[static_cast<std::size_t>(op.operand)] : Compound{};
-          if (!exists || range.first < 0 || range.count < 1 ||
-              range.first > static_cast<std::int64_t>(program_.parts.size()) - range.count) {
-            report({r, i}, std::string(mnemonic(op.kind)), "compound without parts; expected at least one");
-            continue;
-          }
-        }
-        for (const Op& part : program_.parts_of(op)) check_alone({r, i}, op, part);
-      }
-    }
-  }
-
-  void check_alone(const Place& place, const Op& op, const Op& part) {
-    const auto rank_of = [&](Stage s) { return program_.stage_rank[static_cast<std::size_t>(s)]; };
-    if (is_compound(part.kind)) {
-      report(place, std::string(mnemonic(op.kind)), "compound inside a compound; expected simple ops");
-    } else if (part.stage < 0 || part.stage >= program_.stages()) {
-      report(place, op, fmt::format("stage {}; expected stages from 0 to {}", part.stage, program_.stages() - 1));
-    } else if (rank_of(part.stage) != place.rank) {
-      report(place, op, fmt::format("stage {} is on rank {}; expected its ops there only", part.stage, rank_of(part.stage)));
-    } else if (part.iteration < 0 || part.iteration >= program_.iterations) {
-      report(place, op, fmt::format("iteration {}; expected iterations from 0 to {}", part.iteration, program_.iterations - 1));
-    } else if (part.microbatch < -1 || (per_microbatch(part.kind) && part.microbatch < 0)) {
-      report(place, op, "no microbatch; expected one");
-    } else if ((per_microbatch(part.kind) || part.kind == Kind::U) && part.microbatch >= program_.microbatches) {
-      report(place, op, fmt::format("microbatch {}; expected microbatches from 0 to {}", part.microbatch, program_.microbatches - 1));
-    } else if (!allowed(part.kind)) {
-      report(place, op, fmt::format("{} in a program of profile {}, which has none", mnemonic(part.kind), profile_name(program_.profile)));
-    }
-  }
-
-  bool allowed(Kind kind) const {
-    switch (kind) {
-      case Kind::B:
-      case Kind::I:
-      case Kind::W:
-      case Kind::SEND_B:
-      case Kind::RECV_B:
-        return has_gradients(program_.profile);
-      case Kind::A:
-      case Kind::LB:
-        return is_local(program_.profile);
-      case Kind::R:
-      case Kind::U:
-        return program_.profile != Profile::forward_only;
-      default:
-        return true;
-    }
-  }
+  Checker(const Program& program, Findings& findings) : program_(program), findings_(findings) {}
 
   /// Completeness and order. All numbers are in range by now.
-  void check_stages() {
+  void run() {
     measure();
     if (!numbers_occur()) return;
     try {
@@ -169,6 +35,24 @@ class Checker {
       check_collectives();
     } catch (const InputError& error) {
       report(error.what());  // numbers far beyond what the rows hold
+    }
+  }
+
+ private:
+  bool full() const { return findings_.full(); }
+  template <typename... Arguments>
+  void report(Arguments&&... arguments) { findings_.report(std::forward<Arguments>(arguments)...); }
+
+  /// Calls `visit(place, flat index, op, part)` for every op and its parts.
+  template <typename Visit>
+  void for_each_part(Visit visit) {
+    OpIndex index = 0;
+    for (Rank r = 0; r < program_.ranks(); ++r) {
+      const auto& row = program_.rows[static_cast<std::size_t>(r)];
+      for (std::int32_t i = 0; i < static_cast<std::int32_t>(row.size()) && !full(); ++i, ++index) {
+        const Op& op = row[static_cast<std::size_t>(i)];
+        for (const Op& part : program_.parts_of(op)) visit(Place{r, i}, index, op, part);
+      }
     }
   }
 
@@ -377,13 +261,13 @@ class Checker {
     });
     const auto [least, most] = std::minmax_element(syncs.begin(), syncs.end());
     if (least != syncs.end() && *least != *most) {
-      report({static_cast<Rank>(least - syncs.begin()), -1}, std::string(),
+      report(Place{static_cast<Rank>(least - syncs.begin()), -1}, std::string(),
              fmt::format("{} SYNC, but rank {} has {}; expected as many on every rank", *least, most - syncs.begin(), *most));
     }
   }
 
   const Program& program_;
-  std::vector<Finding> findings_;
+  Findings& findings_;
   Microbatch last_microbatch_ = -1;
   std::int32_t last_iteration_ = -1;
   int slices_ = 1;
@@ -393,6 +277,11 @@ class Checker {
 
 }  // namespace
 
-std::vector<Finding> check_completeness(const Program& program) { return Checker(program).run(); }
+std::vector<Finding> check_completeness(const Program& program) {
+  Findings findings(program);
+  check_well_formed(program, findings);
+  if (findings.empty()) Checker(program, findings).run();
+  return findings.take();
+}
 
 }  // namespace bubblescope

@@ -10,11 +10,6 @@
 namespace bubblescope {
 namespace {
 
-struct Untimed {
-  void arrive(OpIndex) {}
-  void complete(OpIndex) {}
-};
-
 Finding cycle_finding(const Program& program, const ConstraintGraph& graph, const WaitCycle& cycle, int level, const std::string& message) {
   const OpAt place = locate(graph.offsets, cycle.front());
   const auto text = [&](OpIndex op) {

@@ -12,6 +12,12 @@ namespace bubblescope {
 /// Ops that wait for each other, each for the next and the last for the first; empty: all were visited.
 using WaitCycle = std::vector<OpIndex>;
 
+/// A visitor for those who only ask whether the ops can run.
+struct Untimed {
+  void arrive(OpIndex) {}
+  void complete(OpIndex) {}
+};
+
 /// Calls `visitor.arrive(op)` when the op's turn has come and all its constraints are done, and
 /// `visitor.complete(op)` when it starts: at once, or for members of a group after the last arrived.
 /// Every op is touched a constant number of times; no topological order is built beforehand.

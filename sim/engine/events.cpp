@@ -211,11 +211,6 @@ class EventEngine {
   std::priority_queue<Event, std::vector<Event>, Later> heap_;
 };
 
-struct Untimed {
-  void arrive(OpIndex) {}
-  void complete(OpIndex) {}
-};
-
 }  // namespace
 
 std::vector<OpIndex> run_events(const Program& program, const ConstraintGraph& graph, Timing& timing, const StageCosts& costs, const Cluster& cluster) {

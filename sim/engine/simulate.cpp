@@ -3,9 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 #include "sim/core/error.hpp"
+#include "sim/core/tracks.hpp"
 #include "sim/engine/timing.hpp"
 
 namespace bubblescope {
@@ -25,29 +24,8 @@ std::vector<std::int64_t> eager_sizes(const Program& program, const StageCosts& 
 }  // namespace
 
 Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing) {
-  Timeline timeline;
-  timeline.label = "predicted";
-  timeline.schedule = program.schedule;
-  timeline.ranks = program.ranks();
-  timeline.stages = program.stages();
-  timeline.microbatches = program.microbatches;
-  timeline.iterations = program.iterations;
-  timeline.chunks = program.chunks;
-
-  constexpr std::size_t kStreams = static_cast<std::size_t>(StreamKind::worker) + 1;
-  std::vector<std::array<std::int32_t, kStreams>> tracks(program.rows.size());
-  const auto track = [&](Rank rank, StreamKind stream) {
-    std::int32_t& number = tracks[static_cast<std::size_t>(rank)][static_cast<std::size_t>(stream)];
-    if (number < 0) {
-      number = static_cast<std::int32_t>(timeline.tracks.size());
-      timeline.tracks.push_back({rank, stream, fmt::format("rank {} {}", rank, stream_name(stream))});
-    }
-    return number;
-  };
-  for (Rank r = 0; r < program.ranks(); ++r) {
-    tracks[static_cast<std::size_t>(r)].fill(-1);
-    track(r, StreamKind::compute);
-  }
+  Timeline timeline = empty_timeline(program, "predicted");
+  Tracks tracks(timeline);
 
   timeline.spans.resize(graph.op_count());
   OpIndex op = 0;
@@ -58,7 +36,7 @@ Timeline make_timeline(const Program& program, const ConstraintGraph& graph, con
       span.start = run.start;
       span.end = run.end;
       span.op = what;
-      span.track = track(r, stream_of(what.kind));
+      span.track = tracks.of(r, stream_of(what.kind));
       span.waited_for = run.waited_for;
       span.wait = run.wait;
       span.bytes = timing.bytes(what);
@@ -79,7 +57,7 @@ Timeline make_timeline(const Program& program, const ConstraintGraph& graph, con
         span.start = issue.begin;
         span.end = issue.last;
         span.has_op = false;
-        span.track = track(r, StreamKind::host);
+        span.track = tracks.of(r, StreamKind::host);
         span.name = static_cast<std::int32_t>(timeline.names.size());
         timeline.names.push_back("launch " + cell(program, what));
         timeline.spans.push_back(span);

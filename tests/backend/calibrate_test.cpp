@@ -124,7 +124,7 @@ TEST(Calibrate, measures_every_stage_and_kind_that_occurs_alone_and_busy) {
   std::int64_t busy = 0;
   for (const MeasuredOp& op : calibration.ops) {
     measured.push_back(std::to_string(op.stage) + std::string(mnemonic(op.kind)));
-    EXPECT_EQ(op.alone.count, 3 * 2 * 4);  // microbatches, walks, rounds: the first walk is not counted
+    EXPECT_EQ(op.alone.count, 3 * 2 * 4);  // microbatches, walks, rounds: the first walks are not counted
     EXPECT_GE(op.alone.median, 100 * kMicrosecond * (op.stage + 1));
     EXPECT_LE(op.alone.first, op.alone.median);
     EXPECT_LE(op.alone.median, op.alone.third);

@@ -1,0 +1,115 @@
+// What can be said of tables and ops one by one.
+#include "sim/core/well_formed.hpp"
+
+#include <fmt/format.h>
+
+namespace bubblescope {
+namespace {
+
+class Checker {
+ public:
+  Checker(const Program& program, Findings& findings) : program_(program), findings_(findings) {}
+
+  void run() {
+    check_tables();
+    if (findings_.empty()) check_ops_alone();
+  }
+
+ private:
+  /// Stages, chains, channels: everything but the rows.
+  void check_tables() {
+    const Stage stages = program_.stages();
+    for (Stage s = 0; s < stages; ++s) {
+      const Rank r = program_.stage_rank[static_cast<std::size_t>(s)];
+      if (r < 0 || r >= program_.ranks()) {
+        findings_.report(fmt::format("stage {} is on rank {}; expected ranks from 0 to {}", s, r, program_.ranks() - 1));
+      }
+    }
+    std::vector<int> seen(static_cast<std::size_t>(stages), 0);
+    for (const auto& chain : program_.chains) {
+      for (const Stage s : chain) {
+        if (s < 0 || s >= stages) {
+          findings_.report(fmt::format("a chain holds stage {}; expected stages from 0 to {}", s, stages - 1));
+        } else if (++seen[static_cast<std::size_t>(s)] == 2) {
+          findings_.report(fmt::format("stage {} is in the chains twice; expected once", s));
+        }
+      }
+    }
+    for (Stage s = 0; s < stages; ++s) {
+      if (seen[static_cast<std::size_t>(s)] == 0) findings_.report(fmt::format("stage {} is in no chain; expected it in one", s));
+    }
+    if (program_.chains.size() > 256) findings_.report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
+    if (program_.channels.empty()) findings_.report("no channel; expected at least the default one");
+    if (stages == 0) findings_.report("no stage; expected at least one");
+    if (program_.microbatches < 1) findings_.report(fmt::format("{} microbatches; expected at least 1", program_.microbatches));
+    if (program_.iterations < 1) findings_.report(fmt::format("{} iterations; expected at least 1", program_.iterations));
+  }
+
+  /// Each op by itself: numbers in range, on its stage's rank, of a kind that the profile has.
+  void check_ops_alone() {
+    const auto compounds = static_cast<std::int64_t>(program_.compounds.size());
+    for (Rank r = 0; r < program_.ranks(); ++r) {
+      const auto& row = program_.rows[static_cast<std::size_t>(r)];
+      for (std::int32_t i = 0; i < static_cast<std::int32_t>(row.size()) && !findings_.full(); ++i) {
+        const Op& op = row[static_cast<std::size_t>(i)];
+        if (is_compound(op.kind)) {
+          const bool exists = op.operand >= 0 && op.operand < compounds;
+          const Compound range = exists ? program_.compounds[static_cast<std::size_t>(op.operand)] : Compound{};
+          if (!exists || range.first < 0 || range.count < 1 ||
+              range.first > static_cast<std::int64_t>(program_.parts.size()) - range.count) {
+            findings_.report({r, i}, std::string(mnemonic(op.kind)), "compound without parts; expected at least one");
+            continue;
+          }
+        }
+        for (const Op& part : program_.parts_of(op)) check_alone({r, i}, op, part);
+      }
+    }
+  }
+
+  void check_alone(const Place& place, const Op& op, const Op& part) {
+    const auto rank_of = [&](Stage s) { return program_.stage_rank[static_cast<std::size_t>(s)]; };
+    if (is_compound(part.kind)) {
+      findings_.report(place, std::string(mnemonic(op.kind)), "compound inside a compound; expected simple ops");
+    } else if (part.stage < 0 || part.stage >= program_.stages()) {
+      findings_.report(place, op, fmt::format("stage {}; expected stages from 0 to {}", part.stage, program_.stages() - 1));
+    } else if (rank_of(part.stage) != place.rank) {
+      findings_.report(place, op, fmt::format("stage {} is on rank {}; expected its ops there only", part.stage, rank_of(part.stage)));
+    } else if (part.iteration < 0 || part.iteration >= program_.iterations) {
+      findings_.report(place, op, fmt::format("iteration {}; expected iterations from 0 to {}", part.iteration, program_.iterations - 1));
+    } else if (part.microbatch < -1 || (per_microbatch(part.kind) && part.microbatch < 0)) {
+      findings_.report(place, op, "no microbatch; expected one");
+    } else if ((per_microbatch(part.kind) || part.kind == Kind::U) && part.microbatch >= program_.microbatches) {
+      findings_.report(place, op, fmt::format("microbatch {}; expected microbatches from 0 to {}", part.microbatch, program_.microbatches - 1));
+    } else if (!allowed(part.kind)) {
+      findings_.report(place, op, fmt::format("{} in a program of profile {}, which has none", mnemonic(part.kind), profile_name(program_.profile)));
+    }
+  }
+
+  bool allowed(Kind kind) const {
+    switch (kind) {
+      case Kind::B:
+      case Kind::I:
+      case Kind::W:
+      case Kind::SEND_B:
+      case Kind::RECV_B:
+        return has_gradients(program_.profile);
+      case Kind::A:
+      case Kind::LB:
+        return is_local(program_.profile);
+      case Kind::R:
+      case Kind::U:
+        return program_.profile != Profile::forward_only;
+      default:
+        return true;
+    }
+  }
+
+  const Program& program_;
+  Findings& findings_;
+};
+
+}  // namespace
+
+void check_well_formed(const Program& program, Findings& findings) { Checker(program, findings).run(); }
+
+}  // namespace bubblescope
