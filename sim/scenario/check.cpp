@@ -230,10 +230,14 @@ std::string_view derived_from(std::string_view option) {
   return {};
 }
 
+std::string place_text(const std::string& file, const Place& place) {
+  return place.flag.empty() ? fmt::format("{}:{}:{}", file, place.line, place.column) : place.flag;
+}
+
 std::string place_text(const std::string& file, const Places& places, std::string_view key) {
   for (auto end = key.size(); end != std::string_view::npos && end > 0; end = key.substr(0, end).rfind('.')) {
     if (const auto found = places.find(key.substr(0, end)); found != places.end()) {
-      return fmt::format("{}:{}:{}", file, found->second.line, found->second.column);
+      return place_text(file, found->second);
     }
   }
   return file;

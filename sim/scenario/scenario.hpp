@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -122,14 +123,19 @@ struct Scenario {
   RunConfig run;
   OutputConfig output;
   std::vector<ScheduleConfig> schedules;
-  std::string text;  ///< the file, verbatim: goes into reports
+  std::string text;  ///< the file, verbatim, and a comment with the overrides: goes into reports
   std::filesystem::path file;
 };
 
 /// Reads a scenario. Unknown key, wrong type or impossible value: InputError `file:line:col: what is
 /// wrong; what was expected`, with the nearest known name.
-Scenario read_scenario(const std::filesystem::path& file);
-Scenario parse_scenario(std::string_view text, const std::string& file);
+///
+/// `overrides` are texts `SECTION.KEY=VALUE`, each in place of what the file says, the last of a key
+/// counts; for schedules `schedule.NAME.KEY=VALUE`, NAME being the name or the given label: all that
+/// match. VALUE is TOML where it can be read as such, else a text. They pass the same table and checks
+/// as the file; their place in errors is `--set SECTION.KEY=VALUE`.
+Scenario read_scenario(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+Scenario parse_scenario(std::string_view text, const std::string& file, std::span<const std::string> overrides = {});
 
 /// scenarios/README.md's reference of all keys, from the loader's own table.
 std::string scenario_reference();
