@@ -60,6 +60,7 @@ struct AuxiliaryConfig {
 struct LinkConfig {
   Nanos latency = 0;
   double bandwidth = 0;  ///< bytes/s, 0 infinite
+  double staging = 0;    ///< bytes/s of a queue's copies through host memory, 0 none (sim/core/cluster.hpp)
 };
 
 struct ClusterConfig {
@@ -67,8 +68,10 @@ struct ClusterConfig {
   std::string device = "cpu";  ///< name in the hardware catalog
   LinkConfig link;
   Nanos launch = -1;           ///< per kernel; -1: the catalog's
+  std::int64_t run_ahead = 0;  ///< ops a host may be ahead of its device; 0: any number
   std::int64_t memory = -1;    ///< bytes per device; -1: the catalog's
-  double efficiency = 1.0;     ///< of the device's peak that the analytic costs assume
+  double efficiency = 1.0;     ///< of the device's peak FLOP/s that the analytic costs assume
+  double memory_efficiency = 1.0;  ///< of the device's memory bandwidth, likewise
   std::string channel = "async";  ///< channel mode of pipelines (sim/core/program.hpp)
 };
 
