@@ -67,6 +67,13 @@ TEST(Overrides, a_value_is_toml_where_it_can_be_read_as_such_else_a_text) {
             (std::vector<Nanos>{2'000'000, 3'000'000}));
 }
 
+TEST(Overrides, a_value_cannot_smuggle_in_another_key) {
+  const Scenario s = with({"scenario.title='a'\n[training]\nbatch = 32", "scenario.name='b'\nseed = 3"});
+  EXPECT_EQ(s.training.batch, 64);
+  EXPECT_EQ(s.seed, 0u);
+  EXPECT_EQ(s.title, "'a'\n[training]\nbatch = 32");
+}
+
 TEST(Overrides, a_schedule_is_meant_by_its_name_or_its_label_and_all_of_a_name_are) {
   const Scenario s = with({"schedule.gpipe.microbatches=8", "schedule.sequential-local.microbatches=3", "schedule.beside.microbatches=5", "schedule.ppll.queue=7"});
   ASSERT_EQ(s.schedules.size(), 4u);
