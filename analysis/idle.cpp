@@ -161,7 +161,7 @@ class Walk {
     }
     if (send == x && !waits_inside(x)) return since_made(span(x).op);
     down_to(span(send).start, IdleCause::blocked);
-    return running(index_.last_busy_before(rank_of(timeline_, span(send)), span(send).start), Wait::stream);
+    return running(index_.last_busy_before(rank_of(timeline_, span(send)), span(send).start), Wait::transfer);
   }
 
   std::int32_t channel_order(std::int32_t x) {

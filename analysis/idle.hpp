@@ -54,7 +54,8 @@ struct IdleSplit {
 ///     it would be `starved` otherwise: a rank that came late because of its own work, or of work that
 ///     it had to wait for. Where no such work is known the rest is `synchronisation`.
 ///  2. `capacity`: an entry that was offered and not accepted is `blocked`. A send that holds its rank
-///     covers that time itself: from its start to t, then on with the work before it. Any other is
+///     covers that time itself: from its start to t, then on with the work before it; what lies between
+///     the two, copying the entry out, is `communication`. Any other is
 ///     offered from the end of its producer: `blocked` down to there, then on with the producer.
 ///  3. `channel_order`: `blocked` from the end of the producer to t, then on with the producer. Where
 ///     the producer is not in the Timeline all of [a, t) is `blocked`.

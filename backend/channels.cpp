@@ -58,7 +58,8 @@ void Channels::offer(std::int32_t message, std::int64_t walk, Payload payload, N
   e.offered = true;
   e.state.offered = now;
   e.state.bytes = payload.bytes;
-  e.state.wire = plan_.edges[at(edge)].link.transfer(payload.bytes);
+  const EdgePlan& plan = plan_.edges[at(edge)];
+  e.state.wire = plan.rules.receive == Receive::at_use ? plan.link.queue_transfer(payload.bytes) : plan.link.transfer(payload.bytes);
   e.state.send = send;
   e.payload = std::move(payload);
   work_.push_back(transfer);

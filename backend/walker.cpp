@@ -96,6 +96,10 @@ void Walker::take(const Step& step) {
   }
 }
 
+const EdgePlan& Walker::edge_of(std::int32_t message) const {
+  return run_.plan.edges[static_cast<std::size_t>(run_.plan.messages[static_cast<std::size_t>(message)].edge)];
+}
+
 bool Walker::await_data(std::int32_t message, Delivery& delivery) {
   bool blocked = run_.control.await(bell_, run_.spin, [&] {
     delivery = run_.channels.delivery(message, walk_);
@@ -115,7 +119,7 @@ void Walker::compute(const Step& step) {
     if (!recording_) continue;
     record_.deliveries.push_back(delivery);
     const Message& what = run_.plan.messages[static_cast<std::size_t>(message)];
-    if (run_.plan.edges[static_cast<std::size_t>(what.edge)].rules.receive == Receive::posted) receive_posted(what, delivery, blocked);
+    if (edge_of(message).rules.receive == Receive::posted) receive_posted(what, delivery, blocked);
   }
   const Nanos start = steady_now();
   const SpanRef own = begin_span(step.op, start);
@@ -158,9 +162,13 @@ void Walker::receive_posted(const Message& message, const Delivery& delivery, bo
 void Walker::send(const Step& step) {
   const NvtxRange range = annotate(step);
   Payload payload = device_.output(numbered(step.op));
+  const EdgePlan& edge = edge_of(step.message);
+  const bool holding = edge.rules.send == Send::holding;
+  if (const Nanos copy = holding ? edge.link.copy(payload.bytes) : 0; copy > 0) {
+    run_.control.sleep_until(steady_now() + copy);
+    wait_ = Wait::transfer;
+  }
   const Nanos now = steady_now();
-  const Message& message = run_.plan.messages[static_cast<std::size_t>(step.message)];
-  const bool holding = run_.plan.edges[static_cast<std::size_t>(message.edge)].rules.send == Send::holding;
   const SpanRef own = begin_span(step.op, now);
   if (own.index >= 0) {
     span(own).bytes = payload.bytes;
@@ -186,7 +194,11 @@ void Walker::receive(const Step& step) {
   const SpanRef own = begin_span(step.op, now);
   run_.channels.arrive(step.message, walk_, now, own);
   Delivery delivery;
-  const bool blocked = await_data(step.message, delivery);
+  bool blocked = await_data(step.message, delivery);
+  if (const Nanos copy = edge_of(step.message).link.copy(delivery.bytes); copy > 0) {
+    run_.control.sleep_until(std::max(now, delivery.available) + copy);
+    blocked = true;
+  }
   if (own.index < 0) return;
   Record& received = span(own);
   received.start = std::max(now, delivery.start);

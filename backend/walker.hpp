@@ -55,6 +55,7 @@ class Walker {
   void receive(const Step& step);
   void meet(const Step& step);
   /// Waits until the data of a message is there; returns whether that took any waiting.
+  const EdgePlan& edge_of(std::int32_t message) const;
   bool await_data(std::int32_t message, Delivery& delivery);
 
   /// Begins a span, or not; why it starts no earlier is what this rank waited for last.

@@ -56,6 +56,7 @@ void check_usage(const Options& options) {
   }
   if (!options.scenario.empty() && !options.program.empty()) throw InputError("a scenario and --program exclude each other");
   if (!options.program.empty() && !options.flags.schedule.empty()) throw InputError("--program and --schedule exclude each other");
+  if (options.scenario.empty() && !options.flags.overrides.empty()) throw InputError("--set changes a scenario, but none is given");
   if (!options.scenario.empty() && (options.flags.ranks >= 0 || options.flags.microbatches >= 0 || !options.flags.cost.empty())) {
     throw InputError("--ranks, --microbatches and --cost are for predictions without a scenario; a scenario says them itself");
   }
@@ -64,7 +65,7 @@ void check_usage(const Options& options) {
 int predict(const Options& options) {
   check_usage(options);
   std::optional<Scenario> scenario;
-  if (!options.scenario.empty()) scenario = read_scenario(options.scenario);
+  if (!options.scenario.empty()) scenario = read_scenario(options.scenario, options.flags.overrides);
   const std::vector<Wanted> wanted = wanted_of(options, scenario);
   const bool all = options.flags.schedule == "all";
   std::vector<Prediction> predictions;
@@ -118,9 +119,11 @@ void add_predict(CommandLine& line) {
   CLI::App* command = add_command(line, "predict", "Predicts time, idle time, memory and queue depth of schedules",
                                   "bubblescope predict --schedule ppll,1f1b --ranks 4 --microbatches 8 --cost F=1,I=1,W=1\n"
                                   "  bubblescope predict scenarios/demo.toml --schedule all\n"
+                                  "  bubblescope predict scenarios/demo.toml --set training.batch=64 --set schedule.gpipe.microbatches=8\n"
                                   "  bubblescope predict --program schedule.csv --cost F=1,B=2 --channel rank");
   command->add_option("scenario", options->scenario, "A scenario file")->type_name("SCENARIO.toml");
   command->add_option("--program", options->program, "A schedule file (.csv of PyTorch, .psched)")->type_name("FILE");
+  add_set_flag(*command, options->flags);
   add_shape_flags(*command, options->flags);
   add_cost_flags(*command, options->flags);
   add_option_flags(*command, options->flags);

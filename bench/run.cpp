@@ -88,7 +88,7 @@ int train(const Scenario& scenario, const std::vector<Experiment>& experiments, 
 }
 
 int run(const Options& options, const CommandLine& line) {
-  Scenario scenario = read_scenario(options.scenario);
+  Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   if (options.seed_given) scenario.seed = options.seed;
   if (scenario.backend.name == "cpu") need_torch(line.arguments);
@@ -138,7 +138,7 @@ struct CalibrateFlags {
 };
 
 int calibrate_scenario(const CalibrateFlags& options, const CommandLine& line) {
-  Scenario scenario = read_scenario(options.scenario);
+  Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   if (scenario.backend.name == "cpu") need_torch(line.arguments);
   const std::vector<Experiment> experiments = experiments_of(scenario, options.flags);
@@ -180,6 +180,7 @@ void add_run(CommandLine& line) {
                                   "  bubblescope run scenarios/demo.toml --schedule ppll --train --out out/training");
   command->add_option("scenario", options->scenario, "A scenario file")->required()->type_name("SCENARIO.toml");
   command->add_option("--schedule", options->flags.schedule, "Only these schedules, separated by commas");
+  add_set_flag(*command, options->flags);
   command->add_option("--out", options->out, "Folder for timelines, calibration and report")->type_name("DIR");
   command->add_option("--repeats", options->repeats, "Rounds of calibration and run; default: the scenario's")->check(CLI::Range(1, 1000));
   command->add_option_function<std::uint64_t>("--seed", [options](const std::uint64_t& seed) { options->seed = seed, options->seed_given = true; }, "Instead of the scenario's");
@@ -196,6 +197,7 @@ void add_calibrate(CommandLine& line) {
                                   "bubblescope calibrate scenarios/demo.toml -o profile.json");
   command->add_option("scenario", options->scenario, "A scenario file")->required()->type_name("SCENARIO.toml");
   command->add_option("--schedule", options->flags.schedule, "Only these schedules, separated by commas");
+  add_set_flag(*command, options->flags);
   command->add_option("--repeats", options->repeats, "Rounds; default: the scenario's")->check(CLI::Range(1, 1000));
   command->add_option("-o,--output", options->output, "Profile to write")->type_name("FILE");
   add_option_flags(*command, options->flags);

@@ -27,6 +27,14 @@ void add_cost_flags(CLI::App& command, ScheduleFlags& flags) {
   command.add_option("--iterations", flags.iterations, "Iterations one after another, without a barrier; default 1")->type_name("N")->check(CLI::Range(1, 1'000'000));
 }
 
+void add_set_flag(CLI::App& command, ScheduleFlags& flags) {
+  // Not bound to the vector: then CLI11 would take lists such as [3, 64, 64] apart.
+  command.add_option_function<std::string>("--set", [&flags](const std::string& text) { flags.overrides.push_back(text); },
+                                           "Instead of what the scenario says, any number of times: SECTION.KEY=VALUE or schedule.NAME.KEY=VALUE")
+      ->trigger_on_parse()
+      ->type_name("KEY=VALUE");
+}
+
 void add_option_flags(CLI::App& command, ScheduleFlags& flags) {
   std::map<std::string, std::pair<std::string, std::string>> all;  // name -> meaning, schedules
   for (const Schedule& schedule : schedules()) {

@@ -21,10 +21,13 @@ struct ScheduleFlags {
   std::string latency;
   std::string channel;
   std::int32_t iterations = 1;
+  std::vector<std::string> overrides;  ///< --set, in their order
 };
 
 void add_shape_flags(CLI::App& command, ScheduleFlags& flags);
 void add_cost_flags(CLI::App& command, ScheduleFlags& flags);
+/// --set, for commands that take a scenario.
+void add_set_flag(CLI::App& command, ScheduleFlags& flags);
 /// One flag per option of any schedule in the registry.
 void add_option_flags(CLI::App& command, ScheduleFlags& flags);
 

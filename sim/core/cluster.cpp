@@ -6,10 +6,17 @@
 
 namespace bubblescope {
 
-Nanos Link::transfer(std::int64_t bytes) const {
-  if (bandwidth <= 0) return latency;
-  return latency + static_cast<Nanos>(std::ceil(static_cast<double>(bytes) / bandwidth * 1e9));
+namespace {
+
+Nanos time_of(std::int64_t bytes, double bandwidth) {
+  return bandwidth > 0 ? static_cast<Nanos>(std::ceil(static_cast<double>(bytes) * 1e9 / bandwidth)) : 0;
 }
+
+}  // namespace
+
+Nanos Link::transfer(std::int64_t bytes) const { return latency + time_of(bytes, bandwidth); }
+
+Nanos Link::copy(std::int64_t bytes) const { return time_of(bytes, staging); }
 
 const Link& Cluster::between(Rank from, Rank to) const {
   return links.empty() ? link : links[static_cast<std::size_t>(from) * devices.size() + static_cast<std::size_t>(to)];

@@ -24,9 +24,17 @@ struct DeviceSpec {
 struct Link {
   Nanos latency = 0;
   double bandwidth = 0;  ///< bytes/s; 0: infinite
+  /// Queues (holding sends, receives at use) go through host memory: the sender's compute stream copies
+  /// out before it offers, the receiver's copies in after it has received, each at so many bytes/s, and
+  /// only the latency lies between. 0: not so, entries take the link like all transfers.
+  double staging = 0;
 
   /// Latency plus bytes over bandwidth, rounded up to nanoseconds.
   Nanos transfer(std::int64_t bytes) const;
+  /// What lies between the two ends of a queue.
+  Nanos queue_transfer(std::int64_t bytes) const { return staging > 0 ? latency : transfer(bytes); }
+  /// One of the two copies, rounded up to nanoseconds; 0 without staging.
+  Nanos copy(std::int64_t bytes) const;
 };
 
 /// Devices by rank and the links between them.

@@ -70,12 +70,20 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
         const Rank peer = graph.peer[i];
         const bool send = is_send(what.kind);
         const Link& link = send ? cluster.between(r, peer) : cluster.between(peer, r);
-        const Nanos wire = link.bandwidth > 0 ? link.transfer(bytes(what)) : link.latency;
+        const bool queue = graph.sequence[i] >= 0 && graph.sequence[i] < program.ranks();  // on the compute stream
+        const bool staged = queue && link.staging > 0;
+        const Nanos wire = link.bandwidth <= 0 || staged ? link.latency : link.transfer(bytes(what));
         if (transfer == Transfer::send_occupy || transfer == Transfer::recv_joint) {
           duration_[i] = wire;
         } else if (transfer == Transfer::recv_wait) {
           if (wire_.empty()) wire_.resize(count);
           wire_[i] = wire;
+        }
+        if (staged && send) {
+          if (copy_out_.empty()) copy_out_.resize(count);
+          copy_out_[i] = link.copy(bytes(what));
+        } else if (staged) {
+          duration_[i] += link.copy(bytes(what));
         }
       }
       ++op;
@@ -156,6 +164,13 @@ Nanos Timing::arrive(OpIndex op) {
     }
     ready = std::max(ready, time);
     if (constraint.wait != Wait::capacity) offered = std::max(offered, time);
+  }
+  if (!copy_out_.empty() && copy_out_[i] > 0) {
+    offered += copy_out_[i];
+    if (offered >= ready) {
+      ready = offered;
+      binding = Wait::transfer;
+    }
   }
   if (!issue_.empty() && sequence >= 0 && sequence < program_.ranks()) {
     issue(op);

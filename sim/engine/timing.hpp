@@ -72,6 +72,7 @@ class Timing {
   std::vector<Wait> imposes_;    ///< op -> what the op behind it in its sequence waits for
   std::vector<Nanos> duration_;  ///< of the op; for sends and receives the wire time where it lasts
   std::vector<Nanos> wire_;      ///< of receives whose send does not last; empty where there are none
+  std::vector<Nanos> copy_out_;  ///< of sends that copy before they offer; empty where there are none
   std::vector<Executed> executed_;
   std::vector<OpIndex> last_;    ///< sequence -> its newest op, or -1
   std::vector<Nanos> host_;      ///< rank -> when its host is free

@@ -33,6 +33,7 @@ DeviceSpec build_device(const Scenario& scenario) {
   const ClusterConfig& config = scenario.cluster;
   DeviceSpec device = device_spec(hardware(config.device), precision_from_name(scenario.training.precision));
   if (config.launch >= 0) device.launch = config.launch;
+  device.run_ahead = static_cast<std::int32_t>(config.run_ahead);
   if (config.memory >= 0) device.memory_bytes = config.memory;
   return device;
 }
@@ -52,6 +53,7 @@ StageCosts analytic(const Scenario& scenario, const Experiment& experiment, cons
   const AnalyticOptions options{
       .device = device,
       .efficiency = scenario.cluster.efficiency,
+      .memory_efficiency = scenario.cluster.memory_efficiency,
       .element_bytes = precision_bytes(precision_from_name(scenario.training.precision)),
       .optimizer = scenario.training.optimizer,
   };
@@ -131,12 +133,12 @@ std::vector<std::int32_t> cut_points(const Scenario& scenario, const LayerGraph&
 
 Cluster build_cluster(const Scenario& scenario) {
   const ClusterConfig& config = scenario.cluster;
-  Cluster cluster = uniform_cluster(config.ranks, {.latency = config.link.latency, .bandwidth = config.link.bandwidth});
+  Cluster cluster = uniform_cluster(config.ranks, {.latency = config.link.latency, .bandwidth = config.link.bandwidth, .staging = config.link.staging});
   cluster.name = fmt::format("{} x {}", config.ranks, config.device);
   std::fill(cluster.devices.begin(), cluster.devices.end(), build_device(scenario));
   if (scenario.costs.source == "profile") {
     const CostProfile profile = read_profile(scenario.costs.profile);
-    if (config.link.latency == 0 && config.link.bandwidth == 0) cluster.link = profile.link();
+    if (config.link.latency == 0 && config.link.bandwidth == 0 && config.link.staging == 0) cluster.link = profile.link();
     cluster.sync = profile.sync;
   }
   const auto& cores = scenario.backend.cores;

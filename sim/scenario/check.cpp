@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
 #include <set>
 
@@ -160,24 +161,36 @@ void check_backend(const Context& context) {
   }
 }
 
+/// Stages that a schedule cuts the model into.
+double stages_of(const Scenario& scenario, const ScheduleConfig& config) {
+  if (!config.options.contains("chunks")) return scenario.cluster.ranks;
+  return scenario.cluster.ranks * option_number(find_schedule(config.name), {.options = config.options}, "chunks");
+}
+
 /// An auxiliary network that this model or its cuts cannot have. What cannot be cut at all is told
 /// when the experiments are built.
 void check_auxiliary(const Context& context) {
   const Scenario& scenario = context.scenario;
-  const bool local = std::any_of(scenario.schedules.begin(), scenario.schedules.end(),
-                                 [](const ScheduleConfig& s) { return find_schedule(s.name).local; });
-  if (!local || !needs_model(scenario)) return;
-  const LayerGraph model = build_model(model_spec(scenario.model));
-  std::vector<std::int32_t> cuts;
-  try {
-    cuts = cut_points(scenario, model, scenario.cluster.ranks);
-  } catch (const InputError& error) {
-    context.fail(context.given("partition.cuts") ? "partition.cuts" : "partition.method", error.what());
+  std::set<std::int32_t> stages;
+  for (const ScheduleConfig& config : scenario.schedules) {
+    if (!find_schedule(config.name).local) continue;
+    const double count = stages_of(scenario, config);
+    if (count <= std::numeric_limits<std::int16_t>::max()) stages.insert(static_cast<std::int32_t>(count));
   }
-  try {
-    build_auxiliaries(auxiliary_spec(scenario.auxiliary), model, cuts);
-  } catch (const InputError& error) {
-    context.fail("auxiliary.name", error.what());
+  if (stages.empty() || !needs_model(scenario)) return;
+  const LayerGraph model = build_model(model_spec(scenario.model));
+  for (const std::int32_t count : stages) {
+    std::vector<std::int32_t> cuts;
+    try {
+      cuts = cut_points(scenario, model, count);
+    } catch (const InputError& error) {
+      context.fail(context.given("partition.cuts") ? "partition.cuts" : "partition.method", error.what());
+    }
+    try {
+      build_auxiliaries(auxiliary_spec(scenario.auxiliary), model, cuts);
+    } catch (const InputError& error) {
+      context.fail("auxiliary.name", error.what());
+    }
   }
 }
 
@@ -230,10 +243,14 @@ std::string_view derived_from(std::string_view option) {
   return {};
 }
 
+std::string place_text(const std::string& file, const Place& place) {
+  return place.flag.empty() ? fmt::format("{}:{}:{}", file, place.line, place.column) : place.flag;
+}
+
 std::string place_text(const std::string& file, const Places& places, std::string_view key) {
   for (auto end = key.size(); end != std::string_view::npos && end > 0; end = key.substr(0, end).rfind('.')) {
     if (const auto found = places.find(key.substr(0, end)); found != places.end()) {
-      return fmt::format("{}:{}:{}", file, found->second.line, found->second.column);
+      return place_text(file, found->second);
     }
   }
   return file;

@@ -10,17 +10,20 @@
 
 namespace bubblescope {
 
-/// A place in a file, counted from 1; 0 where it is not known.
+/// Where something was said: a place in the file, counted from 1, or a flag.
 struct Place {
   std::uint32_t line = 0;
   std::uint32_t column = 0;
+  std::string flag = {};  ///< `--set cluster.launch=20us`; empty: in the file
 };
 
 /// Where the keys of a scenario were given: `training.batch`, `schedule.0.queue`; sections as
 /// `training`, `schedule.0`. Keys that were not given are missing.
 using Places = std::map<std::string, Place, std::less<>>;
 
-/// `file:line:col`; for a key that was not given its section's place, else the file alone.
+/// `file:line:col`, or the flag.
+std::string place_text(const std::string& file, const Place& place);
+/// The place of a key; for one that was not given its section's place, else the file alone.
 std::string place_text(const std::string& file, const Places& places, std::string_view key);
 
 /// The key that a schedule's option follows from (clipping, accumulation), or nothing: then it is given

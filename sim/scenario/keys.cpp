@@ -239,13 +239,25 @@ std::vector<Key> make_keys() {
           .meaning = "Time a message takes besides its bytes, between any two ranks."}),
       row<Wire<&LinkConfig::bandwidth>>({.section = "cluster", .name = "bandwidth", .type = bandwidth, .minimum = 0,
           .default_text = "0 (infinite)", .meaning = "Bytes per second between any two ranks."}),
+      row<Wire<&LinkConfig::staging>>({.section = "cluster", .name = "staging", .type = bandwidth, .minimum = 0,
+          .default_text = "0 (none)",
+          .meaning = "Queues of local schedules go through host memory: the sender's compute stream copies out, then "
+                     "the receiver's copies in, each at so many bytes per second, instead of the link's bandwidth."}),
       row<Machine<&C::launch>>({.section = "cluster", .name = "launch", .type = duration, .minimum = 0,
-          .default_text = "the device's", .meaning = "Host time to launch one kernel."}),
+          .default_text = "the device's", .meaning = "Host time to launch one kernel. Each rank has a host of its own."}),
+      row<Machine<&C::run_ahead>>({.section = "cluster", .name = "run_ahead", .type = integer, .unit = "ops",
+          .minimum = 0, .maximum = kBillion, .default_text = "0 (any number)",
+          .meaning = "How far a host may launch ahead of its device. 1: it waits for every op, queues' receives "
+                     "included, before it launches the next one's kernels."}),
       row<Machine<&C::memory>>({.section = "cluster", .name = "memory", .type = size, .minimum = 0,
           .default_text = "the device's", .meaning = "Capacity of each device; 0: unlimited."}),
       row<Machine<&C::efficiency>>({.section = "cluster", .name = "efficiency", .type = number, .minimum = 0,
           .maximum = 1, .above_minimum = true,
-          .meaning = "Factor on the device's speed in analytic costs, for what the roofline does not know."}),
+          .meaning = "Share of the device's peak FLOP/s that analytic costs assume."}),
+      row<Machine<&C::memory_efficiency>>({.section = "cluster", .name = "memory_efficiency", .type = number,
+          .minimum = 0, .maximum = 1, .above_minimum = true,
+          .meaning = "Share of the device's memory bandwidth that analytic costs assume. The lower it is beside "
+                     "`efficiency`, the more a stage's time follows its activations and not its work."}),
       row<Machine<&C::channel>>({.section = "cluster", .name = "channel", .choices = channel_mode_names,
           .meaning = "How transfers of pipelines wait for each other: not at all (`async`), or as rendezvous in one "
                      "queue per rank (`rank`), per kind of data (`data`) or per directed edge (`edge`). Local "

@@ -11,13 +11,12 @@
 #include "sim/core/error.hpp"
 #include "sim/scenario/check.hpp"
 #include "sim/scenario/keys.hpp"
+#include "sim/scenario/overrides.hpp"
 #include "sim/scenario/units.hpp"
 #include "sim/schedules/registry.hpp"
 
 namespace bubblescope {
 namespace {
-
-Place place_of(const toml::source_region& source) { return {source.begin.line, source.begin.column}; }
 
 /// What a value is, for people.
 std::string type_text(const toml::node& node) {
@@ -41,25 +40,65 @@ class Reader {
     for (const auto& [name, node] : root) read_section(name, node, scenario);
   }
 
+  /// In place of what was read before.
+  void read(const Override& change, Scenario& scenario) {
+    if (!is_list(change.section)) {
+      read(change.document, scenario);
+      return;
+    }
+    std::vector<std::string> names;
+    bool found = false;
+    for (std::size_t i = 0; i < scenario.schedules.size(); ++i) {
+      ScheduleConfig& schedule = scenario.schedules[i];
+      const std::string& name = schedule.label.empty() ? schedule.name : schedule.label;
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+      if (change.which != schedule.name && change.which != schedule.label) continue;
+      found = true;
+      // Keys of a list section are set in its last element.
+      std::swap(schedule, scenario.schedules.back());
+      for (const auto& [key, node] : *change.document[change.section].as_table()) {
+        read_key(key, node, *find_section(change.section), fmt::format("{}.{}", change.section, i), scenario);
+      }
+      std::swap(schedule, scenario.schedules.back());
+    }
+    if (found) return;
+    throw InputError(fmt::format("{}: no [[{}]] is called '{}'; expected one of {}{}", change.origin, change.section, change.which,
+                                 fmt::join(names, ", "), suggestion(change.which, names)));
+  }
+
+  static bool is_list(std::string_view section) {
+    const KeySection* found = find_section(section);
+    return found != nullptr && found->list;
+  }
+
   const Places& places() const { return places_; }
 
   [[noreturn]] void fail(const toml::source_region& source, std::string_view text) const {
-    const Place place = place_of(source);
-    throw InputError(fmt::format("{}:{}:{}: {}", file_, place.line, place.column, text));
+    throw InputError(fmt::format("{}: {}", place_text(file_, place_of(source)), text));
   }
 
  private:
-  void read_section(const toml::key& name, const toml::node& node, Scenario& scenario) {
+  static const KeySection* find_section(std::string_view name) {
     const auto sections = key_sections();
-    const auto section = std::find_if(sections.begin(), sections.end(),
-                                      [&](const KeySection& s) { return s.name == name.str(); });
-    if (section == sections.end()) fail_section(name, node);
+    const auto section = std::find_if(sections.begin(), sections.end(), [&](const KeySection& s) { return s.name == name; });
+    return section == sections.end() ? nullptr : &*section;
+  }
+
+  /// What was not read from the file comes from a flag.
+  Place place_of(const toml::source_region& source) const {
+    if (source.path != nullptr && *source.path != file_) return {.flag = *source.path};
+    return {source.begin.line, source.begin.column};
+  }
+
+  void read_section(const toml::key& name, const toml::node& node, Scenario& scenario) {
+    const KeySection* section = find_section(name.str());
+    if (section == nullptr) fail_section(name, node);
     if (!section->list) {
       const toml::table* table = node.as_table();
       if (table == nullptr) {
         fail(name.source(), fmt::format("'{0}' is {1}; expected a section [{0}]", name.str(), type_text(node)));
       }
-      places_.emplace(std::string(name.str()), place_of(name.source()));
+      places_.try_emplace(std::string(name.str()), place_of(name.source()));
       read_keys(*table, *section, std::string(name.str()), scenario);
       return;
     }
@@ -103,21 +142,21 @@ class Reader {
     if (section.list && !table.contains("name")) {
       fail(table.source(), fmt::format("[[{}]] has no name; expected name = \"...\"", section.name));
     }
-    for (const auto& [name, node] : table) {
-      places_.emplace(fmt::format("{}.{}", path, name.str()), place_of(name.source()));
-      if (const Key* key = find_key(section.name, name.str())) {
-        key->set(scenario, value(*key, node));
-      } else if (section.list) {
-        scenario.schedules.back().options.emplace(name.str(), option_text(node, name));
-      } else {
-        const auto names = key_names(section.name);
-        const std::string home = home_of(name.str());
-        fail(name.source(),
-             fmt::format("unknown key '{}' in [{}]; expected one of {}{}", name.str(), section.name,
-                         fmt::join(names, ", "),
-                         home.empty() ? suggestion(name.str(), names)
-                                      : fmt::format("; '{}' is a key of {}", name.str(), home)));
-      }
+    for (const auto& [name, node] : table) read_key(name, node, section, path, scenario);
+  }
+
+  void read_key(const toml::key& name, const toml::node& node, const KeySection& section, const std::string& path, Scenario& scenario) {
+    places_.insert_or_assign(fmt::format("{}.{}", path, name.str()), place_of(name.source()));
+    if (const Key* key = find_key(section.name, name.str())) {
+      key->set(scenario, value(*key, node));
+    } else if (section.list) {
+      scenario.schedules.back().options.insert_or_assign(std::string(name.str()), option_text(node, name));
+    } else {
+      const auto names = key_names(section.name);
+      const std::string home = home_of(name.str());
+      fail(name.source(),
+           fmt::format("unknown key '{}' in [{}]; expected one of {}{}", name.str(), section.name, fmt::join(names, ", "),
+                       home.empty() ? suggestion(name.str(), names) : fmt::format("; '{}' is a key of {}", name.str(), home)));
     }
   }
 
@@ -265,9 +304,10 @@ void anchor(std::filesystem::path& path, const std::filesystem::path& folder) {
 
 }  // namespace
 
-Scenario parse_scenario(std::string_view text, const std::string& file) {
+Scenario parse_scenario(std::string_view text, const std::string& file, std::span<const std::string> overrides) {
   Scenario scenario;
   scenario.text = text;
+  scenario.text += overrides_comment(overrides);
   scenario.file = file;
   Reader reader(file);
   try {
@@ -275,6 +315,7 @@ Scenario parse_scenario(std::string_view text, const std::string& file) {
   } catch (const toml::parse_error& error) {
     reader.fail(error.source(), fmt::format("{}; expected valid TOML (https://toml.io)", error.description()));
   }
+  for (const std::string& change : overrides) reader.read(parse_override(change, Reader::is_list), scenario);
   if (scenario.name.empty()) scenario.name = scenario.file.stem().string();
   for (ScheduleConfig& schedule : scenario.schedules) {
     if (schedule.label.empty()) schedule.label = default_label(schedule);
@@ -285,7 +326,7 @@ Scenario parse_scenario(std::string_view text, const std::string& file) {
   return scenario;
 }
 
-Scenario read_scenario(const std::filesystem::path& file) {
+Scenario read_scenario(const std::filesystem::path& file, std::span<const std::string> overrides) {
   std::error_code error;
   if (std::filesystem::is_directory(file, error)) {
     throw InputError(fmt::format("{}: is a folder; expected a scenario file (TOML)", file.string()));
@@ -296,7 +337,7 @@ Scenario read_scenario(const std::filesystem::path& file) {
   if (!stream) {
     throw InputError(fmt::format("{}: cannot be read; expected a scenario file (TOML)", file.string()));
   }
-  return parse_scenario(text.str(), file.string());
+  return parse_scenario(text.str(), file.string(), overrides);
 }
 
 }  // namespace bubblescope

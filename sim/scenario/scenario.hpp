@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +60,7 @@ struct AuxiliaryConfig {
 struct LinkConfig {
   Nanos latency = 0;
   double bandwidth = 0;  ///< bytes/s, 0 infinite
+  double staging = 0;    ///< bytes/s of a queue's copies through host memory, 0 none (sim/core/cluster.hpp)
 };
 
 struct ClusterConfig {
@@ -66,8 +68,10 @@ struct ClusterConfig {
   std::string device = "cpu";  ///< name in the hardware catalog
   LinkConfig link;
   Nanos launch = -1;           ///< per kernel; -1: the catalog's
+  std::int64_t run_ahead = 0;  ///< ops a host may be ahead of its device; 0: any number
   std::int64_t memory = -1;    ///< bytes per device; -1: the catalog's
-  double efficiency = 1.0;     ///< of the device's peak that the analytic costs assume
+  double efficiency = 1.0;     ///< of the device's peak FLOP/s that the analytic costs assume
+  double memory_efficiency = 1.0;  ///< of the device's memory bandwidth, likewise
   std::string channel = "async";  ///< channel mode of pipelines (sim/core/program.hpp)
 };
 
@@ -122,14 +126,19 @@ struct Scenario {
   RunConfig run;
   OutputConfig output;
   std::vector<ScheduleConfig> schedules;
-  std::string text;  ///< the file, verbatim: goes into reports
+  std::string text;  ///< the file, verbatim, and a comment with the overrides: goes into reports
   std::filesystem::path file;
 };
 
 /// Reads a scenario. Unknown key, wrong type or impossible value: InputError `file:line:col: what is
 /// wrong; what was expected`, with the nearest known name.
-Scenario read_scenario(const std::filesystem::path& file);
-Scenario parse_scenario(std::string_view text, const std::string& file);
+///
+/// `overrides` are texts `SECTION.KEY=VALUE`, each in place of what the file says, the last of a key
+/// counts; for schedules `schedule.NAME.KEY=VALUE`, NAME being the name or the given label: all that
+/// match. VALUE is TOML where it can be read as such, else a text. They pass the same table and checks
+/// as the file; their place in errors is `--set SECTION.KEY=VALUE`.
+Scenario read_scenario(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+Scenario parse_scenario(std::string_view text, const std::string& file, std::span<const std::string> overrides = {});
 
 /// scenarios/README.md's reference of all keys, from the loader's own table.
 std::string scenario_reference();

@@ -14,8 +14,11 @@
 //   blockwise   rank 0  F0 T0 T0 F1 T1 T1 | .. .. .. .. .. ..
 //               rank 1  .. .. .. .. .. .. | F0 T0 T0 F1 T1 T1
 //
+// With several chunks per rank stage s is on rank s mod p; one rank with all of them trains as one device
+// does, with no transfers.
+//
 // Makespan: serial and blockwise m sum_s (F_s + A_s + LB_s + U_s);
-// overlapped m max_s (F_0 + ... + F_s + A_s + LB_s + U_s).
+// overlapped, one chunk, m max_s (F_0 + ... + F_s + A_s + LB_s + U_s).
 #include <fmt/format.h>
 
 #include "sim/core/error.hpp"
@@ -36,7 +39,8 @@ Program generate_sequential_local(const ScheduleShape& shape) {
         "schedule 'sequential-local' for {} microbatches with 'accumulate' {}; expected a multiple of it",
         shape.microbatches, accumulate));
   }
-  Program program = make_program("sequential-local", shape.ranks, shape.microbatches, placement_loop(shape.ranks, 1));
+  const auto chunks = static_cast<std::int32_t>(option_number(schedule, shape, "chunks"));
+  Program program = make_program("sequential-local", shape.ranks, shape.microbatches, placement_loop(shape.ranks, chunks));
   program.profile = variant == "serial" ? Profile::local_serial : Profile::local;
   program.weights = WeightPolicy::latest;
   Channel& cache = program.channels.front();
@@ -44,21 +48,26 @@ Program generate_sequential_local(const ScheduleShape& shape) {
   cache.send = Send::holding;
 
   const bool blockwise = variant == "blockwise";
+  const Stage stages = program.stages();
   for (Rank r = 0; r < shape.ranks; ++r) {
     auto& row = program.rows[static_cast<std::size_t>(r)];
-    row.reserve(5 * static_cast<std::size_t>(shape.microbatches) + (blockwise ? static_cast<std::size_t>(shape.ranks) : 0));
+    row.reserve((4 * static_cast<std::size_t>(chunks) + 1) * static_cast<std::size_t>(shape.microbatches) + (blockwise ? static_cast<std::size_t>(stages) : 0));
     const auto sync = [&](std::int32_t number) { row.push_back(make_op(Kind::SYNC, r, number)); };
-    // Blockwise: phase k, in which only rank k works, ends with the k-th barrier; the last with none.
+    const auto train = [&](Stage stage, Microbatch m) {
+      for (const Kind kind : {Kind::F, Kind::A, Kind::LB}) row.push_back(make_op(kind, stage, m));
+      if ((m + 1) % accumulate == 0) row.push_back(make_op(Kind::U, stage, m));
+    };
     if (blockwise) {
-      for (Rank phase = 0; phase < r; ++phase) sync(phase);
+      // Phase k, in which only the rank of stage k works, ends with the k-th barrier; the last with none.
+      for (Stage phase = 0; phase < stages; ++phase) {
+        for (Microbatch m = 0; phase % shape.ranks == r && m < shape.microbatches; ++m) train(phase, m);
+        if (phase + 1 < stages) sync(phase);
+      }
+      continue;
     }
     for (Microbatch m = 0; m < shape.microbatches; ++m) {
-      for (const Kind kind : {Kind::F, Kind::A, Kind::LB}) row.push_back(make_op(kind, r, m));
-      if ((m + 1) % accumulate == 0) row.push_back(make_op(Kind::U, r, m));
-      if (!blockwise) sync(m);
-    }
-    if (blockwise) {
-      for (Rank phase = r; phase + 1 < shape.ranks; ++phase) sync(phase);
+      for (Stage stage = r; stage < stages; stage += shape.ranks) train(stage, m);
+      sync(m);
     }
   }
   return program;
@@ -74,6 +83,7 @@ Schedule sequential_local_schedule() {
   schedule.memory = "1 microbatch on every rank; blockwise also all m boundary activations";
   schedule.bubble = "serial, blockwise: (p-1)/p with equal stages; overlapped: (p-1)F/((p-1)F+c) with c = F+A+LB+U";
   schedule.options = {{"variant", "how much the stages overlap", "serial", {"serial", "overlapped", "blockwise"}},
+                      {"chunks", "stages per rank; with one rank: all on one device", "1", {}, 1},
                       {"accumulate", "microbatches whose gradients are added up before an update", "1", {}, 1}};
   schedule.local = true;
   schedule.flush = false;

@@ -48,7 +48,7 @@ struct Sum {
 class Roofline {
  public:
   explicit Roofline(const AnalyticOptions& options)
-      : flops_(options.device.flops * options.efficiency), elements_(options.device.memory_bandwidth /
+      : flops_(options.device.flops * options.efficiency), elements_(options.device.memory_bandwidth * options.memory_efficiency /
                                                                      static_cast<double>(options.element_bytes)) {}
 
   Sum of(const std::vector<Work>& works) const {
@@ -71,8 +71,8 @@ void check(const AnalyticOptions& options) {
     throw InputError(fmt::format("device '{}' lacks its peak FLOP/s or its memory bandwidth; expected both for analytic costs",
                                  options.device.name));
   }
-  if (!positive(options.efficiency) || options.efficiency > 1) {
-    throw InputError(fmt::format("efficiency is {}; expected more than 0 and at most 1", options.efficiency));
+  for (const double share : {options.efficiency, options.memory_efficiency}) {
+    if (!positive(share) || share > 1) throw InputError(fmt::format("efficiency is {}; expected more than 0 and at most 1", share));
   }
 }
 

@@ -17,13 +17,15 @@ namespace bubblescope {
 struct AnalyticOptions {
   DeviceSpec device;                 ///< peak FLOP/s, bytes/s
   double efficiency = 1.0;           ///< share of the peak FLOP/s that is reached, in (0, 1]
+  double memory_efficiency = 1.0;    ///< share of the memory bandwidth that is reached, in (0, 1]
   std::int64_t element_bytes = 4;
   std::string optimizer = "sgd";     ///< `sgd` (with momentum), `adamw`
 };
 
 /// Costs per stage of `model` cut at `cuts`, for every number of samples in `sizes`.
 ///
-/// Every primitive takes max(FLOPs / (peak * efficiency), bytes / bandwidth) per pass; a pass is the
+/// Every primitive takes max(FLOPs / (peak * efficiency), bytes / (bandwidth * memory_efficiency)) per
+/// pass, so that layers with little work and large activations get their time; a pass is the
 /// sum, rounded half up to nanoseconds. Launches are counted beside, not timed here.
 ///   with `auxiliaries` (one per stage, `build_auxiliaries`): local learning. A is the auxiliary
 ///     network's forward and loss, LB its backward and that of the stage without the gradient of the

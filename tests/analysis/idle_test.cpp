@@ -102,6 +102,21 @@ TEST(Idle, entry_that_a_full_queue_holds_is_blocked_for_all_who_wait_for_it) {
   EXPECT_EQ(causes(split_idle(builder.timeline()), 2), (Causes{{"starved", 1}, {"communication", 3}, {"blocked", 4}}));
 }
 
+// The entry is copied out from 4 to 6, offered then, and accepted at 9 when the consumer of an earlier
+// one starts: 2 communication, 3 blocked. Likewise where it is accepted at once.
+TEST(Idle, copying_an_entry_out_before_it_is_offered_is_communication) {
+  TimelineBuilder builder(2, 2, 4);
+  const auto f0 = builder.add(0, "0F0", 0, 4);
+  const auto update = builder.add(1, "1U0", 0, 9);
+  const auto taken = builder.add(1, "1F0", 9, 10, Wait::stream, update);
+  const auto send = builder.add(0, "0SEND_F1", 6, 9, Wait::capacity, taken);
+  const auto f2 = builder.add(0, "0F2", 9, 12, Wait::capacity, send);
+  const auto free = builder.add(0, "0SEND_F2", 15, 15, Wait::transfer, f2);
+  builder.add(0, "0F3", 15, 16, Wait::capacity, free);
+  (void)f0;
+  EXPECT_EQ(causes(split_idle(builder.timeline()), 0), (Causes{{"communication", 2 + 3}, {"blocked", 3}}));
+}
+
 // A full queue, recorded without the send: the op names the consumer that freed the place.
 TEST(Idle, full_queue_is_blocked_where_the_consumer_is_named_directly) {
   TimelineBuilder builder(2, 2, 3);

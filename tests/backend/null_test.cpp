@@ -203,6 +203,30 @@ TEST(Null, queues_never_hold_more_than_their_capacity) {
   }
 }
 
+TEST(Null, entries_of_queues_are_copied_out_before_they_are_offered_and_in_before_they_are_used) {
+  const Nanos copy = 200 * kMicrosecond;  // 1000 bytes at 5 MB/s
+  for (const char* queue : {"0", "2"}) {
+    SCOPED_TRACE(queue);
+    const Program program = add_send_recv(scheduled(find_schedule("ppll"), 3, {{"queue", queue}}));
+    const Execution execution = run_null(program, 2, {10 * kMicrosecond, 0, 5e6});
+    const Walked run(program, execution.timeline, 2);
+    ASSERT_TRUE(run.complete());
+    run.check_rows();
+    run.check_waits();
+    const auto offsets = row_offsets(run.program());
+    for (std::size_t r = 0; r + 1 < offsets.size(); ++r) {
+      for (OpIndex i = offsets[r] + 1; i < offsets[r + 1]; ++i) {
+        const Span& before = run.span(i - 1);
+        if (run.op(i).kind == Kind::SEND_F) {
+          EXPECT_GE(run.span(i).start, before.end + copy);
+        } else if (run.op(i - 1).kind == Kind::RECV_F) {
+          EXPECT_GE(run.span(i).start, before.start + copy);
+        }
+      }
+    }
+  }
+}
+
 TEST(Null, overlapped_compounds_cost_what_is_given_for_them_else_the_sum_of_their_parts) {
   Op f, b;
   f.stage = b.stage = 0;

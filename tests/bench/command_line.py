@@ -102,6 +102,42 @@ class Predict(unittest.TestCase):
             self.assertEqual(result["skipped"] is None, result["makespan_ns"] is not None)
 
 
+class Overrides(unittest.TestCase):
+    SCENARIO = SOURCE / "scenarios/seeds/ppll_resnet_4gpu.toml"
+
+    def test_set_changes_what_is_predicted_as_the_file_would(self):
+        overrides = {"training.batch": "256", "cluster.launch": "20us", "model.image": "[3, 64, 64]", "schedule.gpipe.microbatches": "8"}
+        flags = [word for item in overrides.items() for word in ("--set", "=".join(item))]
+        code, set_ = results("predict", self.SCENARIO, *flags)
+        self.assertEqual(code, 0)
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "changed.toml"
+            text = self.SCENARIO.read_text()
+            for old, new in [("batch = 1024", "batch = 256"), ('"5us"', '"20us"'), ("[3, 32, 32]", "[3, 64, 64]"),
+                             ('name = "gpipe"\nmicrobatches = 4', 'name = "gpipe"\nmicrobatches = 8')]:
+                self.assertEqual(text.count(old), 1)
+                text = text.replace(old, new)
+            file.write_text(text)
+            self.assertEqual(results("predict", file), (0, set_))
+
+    def test_errors_name_the_flag(self):
+        for command in ["predict", "run", "calibrate"]:
+            answer = run(command, self.SCENARIO, "--set", "cluster.lanch=20us")
+            self.assertEqual(answer.returncode, 2)
+            self.assertIn("--set cluster.lanch=20us: unknown key 'lanch'", answer.stderr)
+            self.assertIn("did you mean 'launch'?", answer.stderr)
+            self.assertIn("--set", run(command, "--help").stdout)
+        answer = run("predict", "--schedule", "gpipe", "--ranks", 2, "--microbatches", 2, *SLOTS, "--set", "training.batch=2")
+        self.assertEqual(answer.returncode, 2)
+        self.assertIn("--set", answer.stderr)
+
+    def test_a_report_shows_what_was_overridden(self):
+        with tempfile.TemporaryDirectory() as folder:
+            answer = run("run", SOURCE / "scenarios/tiny/gpipe.toml", "--set", "run.iterations=2", "--out", folder)
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            self.assertIn("# --set run.iterations=2", (pathlib.Path(folder) / "report.md").read_text())
+
+
 class Usage(unittest.TestCase):
     def refused(self, *arguments):
         answer = run(*arguments)
@@ -184,6 +220,38 @@ class Run(unittest.TestCase):
             self.assertEqual(run("compare", predicted, measured).returncode, 0)
             self.assertEqual(run("export", measured, "--as", "chrome", "-o", out / "t.json").returncode, 0)
             self.assertTrue(json.loads((out / "t.json").read_text())["traceEvents"])
+
+
+class PublishedFigures(unittest.TestCase):
+    """The README's table of PPLL's published figures is what reports/ppll-abstract says, and that is what is predicted."""
+
+    @classmethod
+    def setUpClass(cls):
+        sys.path.insert(0, str(SOURCE / "reports/ppll-abstract"))
+        sys.dont_write_bytecode = True
+        import sweep
+        cls.sweep = sweep
+        cls.rows = sweep.read_rows()
+
+    def test_the_quoted_points_are_predicted_as_the_committed_table_has_them(self):
+        predictor = self.sweep.Predictor(str(PROGRAM))
+        quoted = self.sweep.quoted(self.rows)
+        self.assertEqual({row["model"] for _, row, _ in quoted}, {"vit", "resnet"})
+        for what, row, _ in quoted:
+            with self.subTest(what=what, model=row["model"]):
+                self.assertEqual(predictor.times(row), {name: row[name] for name in self.sweep.TIMES})
+
+    def test_the_scenarios_as_they_stand_are_the_points_quoted_as_such(self):
+        for model in ["vit", "resnet"]:
+            row = self.sweep.seed_row(self.rows, model)
+            _, list_ = results("predict", SOURCE / f"scenarios/seeds/ppll_{model}_4gpu.toml")
+            names = ["ppll", "serial", "overlapped", "gpipe_4", "1f1b_4"]
+            self.assertEqual([round(result["period_ns"] / 1000) for result in list_], [row[name] for name in names])
+
+    def test_the_readmes_quote_the_table(self):
+        self.assertIn(self.sweep.table(self.rows), (SOURCE / "README.md").read_text())
+        report = (SOURCE / "reports/ppll-abstract/README.md").read_text()
+        self.assertTrue(report == self.sweep.report(self.rows), "reports/ppll-abstract/README.md is older than sweep.csv: run sweep.py")
 
 
 class Readme(unittest.TestCase):

@@ -168,6 +168,28 @@ TEST(Simulate, serial_local_learning_takes_the_sum_of_all_steps) {
   }));
 }
 
+TEST(Simulate, sequential_local_learning_takes_the_same_however_its_stages_lie_on_ranks) {
+  // Serial and blockwise: m times the sum over all stages, on one rank with all of them, too.
+  EXPECT_TRUE(rc::check([] {
+    const int chunks = *rc::gen::inRange(1, 5), p = *rc::gen::inRange(1, 4), m = *rc::gen::inRange(1, 6);
+    const LocalCosts costs = any_local_costs(p * chunks);
+    Nanos sum = 0;
+    for (std::size_t k = 0; k < costs.f.size(); ++k) sum += costs.step(k);
+    for (const char* variant : {"serial", "blockwise"}) {
+      const Program program = make("sequential-local", p, m, {{"variant", variant}, {"chunks", std::to_string(chunks)}});
+      StageCosts stages(p * chunks);
+      for (Stage s = 0; s < stages.stages(); ++s) {
+        const auto k = static_cast<std::size_t>(s);
+        stages.at(s, Kind::F).duration = costs.f[k];
+        stages.at(s, Kind::A).duration = costs.a[k];
+        stages.at(s, Kind::LB).duration = costs.lb[k];
+        stages.at(s, Kind::U).duration = costs.u[k];
+      }
+      RC_ASSERT(compute_makespan(run(program, stages)) == m * sum);
+    }
+  }));
+}
+
 TEST(Simulate, blockwise_local_learning_takes_the_sum_of_all_steps) {
   EXPECT_TRUE(rc::check([] {
     const int p = *rc::gen::inRange(1, 6), m = *rc::gen::inRange(1, 6);
@@ -199,12 +221,14 @@ TEST(Simulate, overlapped_local_learning_takes_the_slowest_rank_behind_the_forwa
 /// When each rank's F(t) starts and its last op ends, straight from the definition of the queue: entry
 /// t is accepted when it is offered and, for Q >= 1, the consumer has started F(t-Q), for Q = 0 has
 /// finished everything before F(t), its own accepted sends included; the producer goes on at
-/// acceptance; F(t) starts no earlier than acceptance plus the transfer.
+/// acceptance; F(t) starts no earlier than acceptance plus the transfer. Where entries are copied through
+/// host memory, the producer copies before it offers, and the consumer after its turn and the transfer.
 struct QueueReference {
   std::vector<std::vector<Nanos>> f_start;  // rank, t
   std::vector<Nanos> span;
 
-  QueueReference(const LocalCosts& c, int m, int q, bool late, Nanos transfer) {
+  /// `copies`: time of each of the two copies, by producer.
+  QueueReference(const LocalCosts& c, int m, int q, bool late, Nanos transfer, const std::vector<Nanos>& copies) {
     const std::size_t p = c.f.size();
     f_start.assign(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1));
     std::vector<std::vector<Nanos>> accepted(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1)), free_at(p, std::vector<Nanos>(static_cast<std::size_t>(m) + 1, 0));
@@ -215,10 +239,10 @@ struct QueueReference {
       for (std::size_t k = 0; k < p; ++k) {
         Nanos start = free_at[k][t];
         if (k > 0) {
-          start = std::max(start, accepted[k - 1][t] + transfer);
+          start = std::max(start, accepted[k - 1][t] + transfer) + copies[k - 1];
         }
         f_start[k][t] = start;
-        const Nanos offer = late ? start + c.step(k) : start + c.f[k];
+        const Nanos offer = (late ? start + c.step(k) : start + c.f[k]) + (k + 1 < p ? copies[k] : 0);
         if (k + 1 == p) {
           free_at[k][t + 1] = end[k] = start + c.step(k);
           continue;
@@ -245,9 +269,15 @@ TEST(Simulate, every_rank_of_ppll_runs_as_the_queue_recurrence_says) {
     const Nanos transfer = *rc::gen::element<Nanos>(0, 1, 100, 1500);
     const LocalCosts costs = any_local_costs(p);
     const Program program = make("ppll", p, m, {{"queue", std::to_string(q)}, {"forward", late ? "late" : "early"}});
-    const QueueReference reference(costs, m, q, late, transfer);
+    // At 1e9 bytes per second a copy takes as many ns as there are bytes, and the bandwidth says nothing.
+    const bool staged = *rc::gen::arbitrary<bool>();
+    const std::vector<Nanos> bytes = any_local_costs(p).f;
+    StageCosts stage_costs = costs.of(program);
+    for (Stage s = 0; s < p; ++s) stage_costs.bytes(s).output = bytes[static_cast<std::size_t>(s)];
+    const QueueReference reference(costs, m, q, late, transfer, staged ? bytes : std::vector<Nanos>(bytes.size(), 0));
+    const Cluster cluster = uniform_cluster(p, staged ? Link{transfer, 1e9, 1e9} : Link{transfer, 0});
     for (const Engine engine : {Engine::sweep, Engine::events}) {
-      const Timeline timeline = run(program, costs.of(program), transfer, engine);
+      const Timeline timeline = simulate(add_send_recv(program), stage_costs, cluster, {engine}).timeline;
       const auto times = rank_times(timeline);
       for (std::size_t k = 0; k < times.size(); ++k) RC_ASSERT(times[k].span() == reference.span[k]);
       for (const Span& span : timeline.spans) {
@@ -292,7 +322,7 @@ TEST(Simulate, sweep_and_events_give_the_same_timeline_for_every_schedule) {
       costs.at(s, Kind::F).launches = *rc::gen::inRange(0, 5);
       costs.bytes(s).output = *rc::gen::inRange(0, 5000);
     }
-    Cluster cluster = uniform_cluster(p, {*rc::gen::inRange(0, 300), 1e9});
+    Cluster cluster = uniform_cluster(p, {*rc::gen::inRange(0, 300), 1e9, *rc::gen::element(0.0, 2e9)});
     const bool launching = *rc::gen::arbitrary<bool>();
     for (auto& device : cluster.devices) {
       device.launch = launching ? 50 : 0;
@@ -376,6 +406,54 @@ TEST(Simulate, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
   EXPECT_EQ(timeline.spans[1].start, 80);
   EXPECT_EQ(timeline.spans[1].end, 120);
   EXPECT_EQ(timeline.spans[1].wait, Wait::host);
+}
+
+TEST(Simulate, a_host_that_may_not_run_ahead_launches_after_the_op_before_has_ended) {
+  // Work 50 with one kernel of 20 to launch: running ahead 20-70, 70-120; waiting 20-70, 90-140.
+  Program program = make_program("one", 1, 2, {0});
+  program.profile = Profile::forward_only;
+  Op op;
+  op.stage = 0;
+  for (int m = 0; m < 2; ++m) {
+    op.microbatch = m;
+    program.rows[0].push_back(op);
+  }
+  StageCosts costs(1);
+  costs.at(0, Kind::F) = {50, 1.0, 0, 1};
+  Cluster cluster = uniform_cluster(1);
+  cluster.devices[0].launch = 20;
+  EXPECT_EQ(simulate(program, costs, cluster).timeline.spans[1].end, 120);
+  cluster.devices[0].run_ahead = 1;
+  EXPECT_EQ(simulate(program, costs, cluster).timeline.spans[1].start, 90);
+  EXPECT_EQ(simulate(program, costs, cluster).timeline.spans[1].end, 140);
+}
+
+TEST(Simulate, a_host_that_may_not_run_ahead_waits_for_what_a_queue_delivers) {
+  // Rank 0's F takes 100, then its entry comes; only then rank 1's host launches for 20.
+  const Program program = make("ppll", 2, 1);
+  StageCosts costs(2);
+  costs.at(0, Kind::F).duration = 100;
+  costs.at(1, Kind::F) = {10, 1.0, 0, 1};
+  Cluster cluster = uniform_cluster(2);
+  cluster.devices[1].launch = 20;
+  const auto start_of_last_forward = [&] {
+    Nanos start = 0;
+    for (const Span& span : simulate(add_send_recv(program), costs, cluster).timeline.spans) {
+      if (span.has_op && span.op.kind == Kind::F) start = std::max(start, span.start);
+    }
+    return start;
+  };
+  EXPECT_EQ(start_of_last_forward(), 100);
+  cluster.devices[1].run_ahead = 1;
+  EXPECT_EQ(start_of_last_forward(), 120);
+}
+
+TEST(Simulate, pipelines_do_not_copy_through_host_memory) {
+  const Program program = add_send_recv(make("gpipe", 3, 4));
+  StageCosts costs = costs_of(program, 5, 3, 2);
+  for (Stage s = 0; s < 3; ++s) costs.bytes(s).output = 7;
+  const Timeline with = simulate(program, costs, uniform_cluster(3, {1, 1e9, 1e9})).timeline;
+  EXPECT_EQ(timeline_to_json(with), timeline_to_json(simulate(program, costs, uniform_cluster(3, {1, 1e9, 0})).timeline));
 }
 
 TEST(Simulate, refuses_a_cluster_that_is_too_small) {

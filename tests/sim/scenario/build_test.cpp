@@ -126,10 +126,15 @@ TEST(Build, the_cluster_has_the_catalogs_devices_unless_told_otherwise) {
   EXPECT_EQ(plain.devices[1].memory_bytes, std::int64_t{32} << 30);  // V100 SXM2 32 GB
   EXPECT_EQ(plain.devices[1].flops, 15.7e12);
   EXPECT_FALSE(plain.shares_cores());
-  const Cluster told = cluster("memory = \"1GB\"\nlaunch = \"7us\"\nlatency = \"2us\"\nbandwidth = \"1GB/s\"\n[backend]\ncores = [[0], [0, 1]]\n");
+  EXPECT_EQ(plain.devices[1].run_ahead, 0);
+  EXPECT_EQ(plain.link.copy(1000), 0);
+  const Cluster told = cluster("memory = \"1GB\"\nlaunch = \"7us\"\nrun_ahead = 3\nlatency = \"2us\"\nbandwidth = \"1GB/s\"\nstaging = \"500MB/s\"\n[backend]\ncores = [[0], [0, 1]]\n");
   EXPECT_EQ(told.devices[0].memory_bytes, 1'000'000'000);
   EXPECT_EQ(told.devices[0].launch, 7'000);
+  EXPECT_EQ(told.devices[1].run_ahead, 3);
   EXPECT_EQ(told.link.transfer(1000), 3'000);
+  EXPECT_EQ(told.link.copy(1000), 2'000);
+  EXPECT_EQ(told.link.queue_transfer(1000), 2'000);  // the latency: the copies move the bytes
   EXPECT_TRUE(told.shares_cores());
 }
 

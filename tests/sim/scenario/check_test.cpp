@@ -118,6 +118,13 @@ TEST(CheckScenario, an_auxiliary_network_must_exist_for_the_model) {
   EXPECT_EQ(refusal(model + kSchedule), "");
 }
 
+TEST(CheckScenario, every_number_of_stages_that_local_schedules_ask_for_must_be_possible) {
+  // No published split of ResNet-32 has 5 stages; 4 on one rank are fine.
+  const std::string one_rank = "[cluster]\nranks = 1\n[partition]\nmethod = \"reference\"\n[[schedule]]\nname = \"sequential-local\"\n";
+  EXPECT_EQ(refusal(one_rank + "chunks = 4\n"), "");
+  EXPECT_THAT(refusal(one_rank + "chunks = 5\n"), StartsWith("a.toml:4:1: "));
+}
+
 TEST(CheckScenario, labels_differ) {
   EXPECT_THAT(refusal(kSchedule + kSchedule), AllOf(StartsWith("a.toml:3:"), HasSubstr("two schedules are called 'gpipe'")));
   EXPECT_EQ(refusal(kSchedule + kSchedule + "label = \"again\"\n"), "");

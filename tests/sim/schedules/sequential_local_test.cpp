@@ -35,6 +35,19 @@ TEST(SequentialLocal, blockwise_works_on_one_rank_per_phase) {
                                                         "2SYNC0,2SYNC1,2F0,2A0,2LB0,2U0,2F1,2A1,2LB1,2U1"}));
 }
 
+TEST(SequentialLocal, one_rank_with_all_stages_trains_them_in_turn_and_sends_nothing) {
+  const Program program = generate(find_schedule("sequential-local"), {.ranks = 1, .microbatches = 2, .options = {{"chunks", "2"}}});
+  EXPECT_EQ(rows_of(add_send_recv(program)),
+            (std::vector<std::string>{"0F0,0A0,0LB0,0U0,1F0,1A0,1LB0,1U0,0SYNC0,0F1,0A1,0LB1,0U1,1F1,1A1,1LB1,1U1,0SYNC1"}));
+}
+
+TEST(SequentialLocal, blockwise_with_chunks_has_a_phase_per_stage) {
+  const Program program = generate(find_schedule("sequential-local"),
+                                   {.ranks = 2, .microbatches = 1, .options = {{"variant", "blockwise"}, {"chunks", "2"}}});
+  EXPECT_EQ(rows_of(program), (std::vector<std::string>{"0F0,0A0,0LB0,0U0,0SYNC0,0SYNC1,2F0,2A0,2LB0,2U0,0SYNC2",
+                                                        "1SYNC0,1F0,1A0,1LB0,1U0,1SYNC1,1SYNC2,3F0,3A0,3LB0,3U0"}));
+}
+
 TEST(SequentialLocal, features_wait_in_an_unbounded_channel) {
   const Channel cache{.capacity = kUnbounded, .receive = Receive::at_use, .send = Send::holding};
   for (const char* variant : {"serial", "overlapped", "blockwise"}) {

@@ -74,6 +74,20 @@ TEST(Analytic, a_memory_bound_stage_takes_its_bytes_over_the_bandwidth) {
 
 // Greedy on 32 features: linear 2 * 4 * 32 * 10; its loss forward 5 * 40 + 4 operations. LB: both
 // gradients of that linear, the loss's 4 + 3 * 40, and the stage's own weight gradient and relu.
+TEST(Analytic, the_two_efficiencies_move_a_stage_between_time_by_work_and_time_by_activations) {
+  // Each share acts where its resource binds, and there only.
+  AnalyticOptions options = memory_bound();
+  const Nanos memory = costs_of(options, {1}, false).at(0, Kind::F).duration;
+  options.memory_efficiency = 0.5;
+  EXPECT_EQ(costs_of(options, {1}, false).at(0, Kind::F).duration, 2 * memory);
+  options.efficiency = 0.5;
+  EXPECT_EQ(costs_of(options, {1}, false).at(0, Kind::F).duration, 2 * memory);
+  options = compute_bound();
+  const Nanos work = costs_of(options, {1}, false).at(0, Kind::F).duration;
+  options.memory_efficiency = 0.5;
+  EXPECT_EQ(costs_of(options, {1}, false).at(0, Kind::F).duration, work);
+}
+
 TEST(Analytic, local_costs_add_the_auxiliary_network) {
   const StageCosts costs = costs_of(compute_bound(), {1}, true);
   const double head = 2.0 * 4 * 32 * 10;
