@@ -102,6 +102,7 @@ Json json_of(const ScheduleReport& s) {
 std::string report_json(const ReportModel& model) {
   Json json = {{"schema_version", 1},       {"title", model.title}, {"command", model.command},
                {"date", model.date},        {"machine", model.machine}, {"notes", model.notes},
+               {"partial", model.partial},
                {"baseline", model.baseline.empty() ? Json(nullptr) : Json(model.baseline)},
                {"sensitivity_percent", model.sensitivity_percent},  {"scenario", model.scenario}};
   json["results"] = Json::array();

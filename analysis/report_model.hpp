@@ -61,6 +61,7 @@ struct ReportModel {
   std::string machine;    ///< hardware and software versions
   std::string date;
   std::vector<std::string> notes;
+  bool partial = false;   ///< the run ended early; a note says why
   std::string baseline;   ///< label of the schedule that speed-ups are against; empty: none
   double sensitivity_percent = 10;
   std::vector<ScheduleReport> schedules;

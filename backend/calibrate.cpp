@@ -43,24 +43,25 @@ class Calibrator {
     std::vector<std::shared_ptr<const void>> before(found_.size());
     ranks_.each([&](Rank r, Device& device) { before[at(r)] = device.snapshot(); });
     // Memory is asked for first: for one rank's work, then for that of all who work at once.
-    for (Rank r = 0; r < ranks_.count(); ++r) walk_alone(r, 1);
+    for (Rank r = 0; r < ranks_.count() && !stopped(); ++r) walk_alone(r, 1);
     for (auto& samples : found_) samples.clear();
-    if (options_.rounds > 0) walk_together();
+    if (options_.rounds > 0 && !stopped()) walk_together();
     busy_ = Samples(stages_);
-    Calibration result;
-    for (std::int32_t round = 0; round < options_.rounds && !result.stopped; ++round) {
-      for (Rank r = 0; r < ranks_.count(); ++r) walk_alone(r, options_.walks);
+    for (std::int32_t round = 0; round < options_.rounds && !stopped(); ++round) {
+      for (Rank r = 0; r < ranks_.count() && !stopped(); ++r) walk_alone(r, options_.walks);
       collect(alone_, 0, std::numeric_limits<Nanos>::max());
-      walk_together();
+      if (!stopped()) walk_together();
       if (options_.progress) options_.progress(round);
-      result.stopped = options_.stop != nullptr && options_.stop->load();
     }
+    Calibration result;
+    result.stopped = stopped();
     for (Stage s = 0; s < stages_; ++s) {
       for (int k = 0; k < kKinds; ++k) {
         MeasuredOp op{s, static_cast<Kind>(k), alone_.of(s, static_cast<Kind>(k)), busy_.of(s, static_cast<Kind>(k)), 0};
         if (op.alone.count > 0) result.ops.push_back(op);
       }
     }
+    if (result.stopped) return result;
     const WaitCosts waits = measure_waits(ranks_, options_.waits);
     ranks_.each([&](Rank r, Device& device) {
       if (before[at(r)]) device.restore(before[at(r)]);
@@ -71,6 +72,8 @@ class Calibrator {
   }
 
  private:
+  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
+
   void walk_alone(Rank rank, std::int32_t walks) {
     ranks_.each([&](Rank r, Device& device) {
       if (r != rank) return;

@@ -17,7 +17,7 @@ struct CalibrateOptions {
   std::int32_t walks = 1;    ///< of a rank's row per round
   std::int32_t waits = 200;  ///< hand-overs and barriers measured
   std::vector<std::vector<int>> cores;  ///< rank -> cores its thread is pinned to, as given to Ranks
-  const std::atomic<bool>* stop = nullptr;  ///< set: end after the round under way
+  const std::atomic<bool>* stop = nullptr;  ///< set: end soon, with what was measured by then
   std::function<void(std::int32_t round)> progress;  ///< called after each round
 };
 
@@ -25,7 +25,7 @@ struct Calibration {
   std::vector<MeasuredOp> ops;  ///< by stage, then kind; only what occurs in the Program
   Quartiles handover;           ///< of a message between two ranks, wake-up included
   Quartiles sync;               ///< of a barrier, after the last rank has come
-  bool stopped = false;
+  bool stopped = false;         ///< not everything was measured as often as asked for
 };
 
 /// Measures `program`, with or without sends and receives: every rank walks its own row with example

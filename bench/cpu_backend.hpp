@@ -20,6 +20,7 @@ MakeBackend cpu_backend(const Scenario& scenario);
 
 struct TrainRequest {
   std::filesystem::path checkpoint;
+  std::filesystem::path log;  ///< losses and evaluations so far, in JSON
   bool resume = false;
   const std::atomic<bool>* stop = nullptr;
 };

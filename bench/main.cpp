@@ -1,12 +1,26 @@
 // The program `bubblescope`: reads the command line, runs one subcommand, prints errors.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <new>
 
 #include "bench/commands.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
+
+namespace {
+
+/// Results that nobody got are no success: a full disk shows when standard output is flushed.
+int delivered(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  fmt::print(stderr, "bubblescope: standard output cannot be written: {}\n", std::strerror(errno));
+  return code == 0 ? 1 : code;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace bubblescope;
@@ -27,9 +41,9 @@ int main(int argc, char** argv) {
   add_export(line);
   try {
     app.parse(argc, argv);
-    return action ? action() : 2;
+    return delivered(action ? action() : 2);
   } catch (const CLI::Success& success) {
-    return app.exit(success);
+    return delivered(app.exit(success));
   } catch (const CLI::ParseError& error) {
     std::string hint;
     std::vector<std::string> names;
@@ -40,7 +54,11 @@ int main(int argc, char** argv) {
   } catch (const InputError& error) {
     fmt::print(stderr, "bubblescope: {}\n", error.what());
     return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "bubblescope: not enough memory for this\n");
+    return 1;
   } catch (const std::exception& error) {
+    if (delivered(0) != 0) return 1;  // that was it
     fmt::print(stderr, "bubblescope: {}\n", error.what());
     return 1;
   }

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <map>
 
 #include "backend/calibrate.hpp"
 #include "backend/cores.hpp"
+#include "bench/machine.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
 
@@ -27,15 +27,10 @@ struct Rounds {
   std::int32_t next_iteration = 0;
   double loss = 0;                                ///< newest of the last rank
   std::vector<std::shared_ptr<const void>> state; ///< rank -> snapshot, so that training goes on
-};
+  std::string failure;  ///< why there are no more
 
-std::string cpu_model() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
+  std::size_t complete(bool executed) const { return executed ? timelines.size() : calibrations.size(); }
+};
 
 /// Median over rounds, quartile by quartile.
 Quartiles pooled(const std::vector<Quartiles>& rounds) {
@@ -94,21 +89,17 @@ class Session {
   MeasuredRun run(bool execute_too) {
     std::int32_t complete = 0;
     for (; complete < scenario_.run.repeats && !stopped(); ++complete) {
-      bool whole = true;
+      bool whole = true, alive = false;
       for (std::size_t e = 0; e < experiments_.size() && whole; ++e) {
-        // A calibration and the run it predicts have the same devices, so the same memory. Where tensors
-        // lie makes some ops faster or slower for as long as the devices live, hence new ones each round.
-        const auto backend = make_backend_(experiments_[e]);
-        Ranks ranks(*backend, experiments_[e].program, cores_);
-        whole = calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
+        if (rounds_[e].failure.empty()) whole = measure_once(e, execute_too);
+        alive = alive || rounds_[e].failure.empty();
       }
-      if (!whole) break;
+      if (!whole || !alive) break;
     }
     MeasuredRun result;
     result.rounds = complete;
     result.stopped = stopped();
     collect(result, execute_too);
-    if (result.schedules.empty()) throw RunError("interrupted before one schedule was measured: nothing to keep");
     return result;
   }
 
@@ -120,6 +111,20 @@ class Session {
   }
   void said() {
     if (options_.piece_done) options_.piece_done();
+  }
+
+  /// Whether it came to its end or failed for good; not: it was told to stop.
+  bool measure_once(std::size_t e, bool execute_too) {
+    try {
+      // A calibration and the run it predicts have the same devices, so the same memory. Where tensors
+      // lie makes some ops faster or slower for as long as the devices live, hence new ones each round.
+      const auto backend = make_backend_(experiments_[e]);
+      Ranks ranks(*backend, experiments_[e].program, cores_);
+      return calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
+    } catch (const RunError& error) {
+      rounds_[e].failure = error.what();
+      return true;
+    }
   }
 
   bool calibrate_once(std::size_t e, Ranks& ranks) {
@@ -177,16 +182,25 @@ class Session {
     return summarize(experiment.program, costs, cut_iterations(run.timeline, static_cast<std::int32_t>(scenario_.run.warmup)), period.value_or(0));
   }
 
-  /// Of an interrupted round, schedules that were through with it keep it, too.
+  /// Of an interrupted round, schedules that were through with it keep it, too, and a schedule that was
+  /// never executed its calibration.
   void collect(MeasuredRun& result, bool executed) {
     std::vector<Network> networks;
     for (std::size_t e = 0; e < experiments_.size(); ++e) {
-      const std::size_t complete = executed ? rounds_[e].timelines.size() : rounds_[e].calibrations.size();
-      if (complete == 0) continue;
-      const std::span<const Calibration> calibrations(rounds_[e].calibrations.data(), complete);
+      const std::size_t complete = rounds_[e].complete(executed);
+      if (!rounds_[e].failure.empty()) {
+        const Program& program = experiments_[e].program;
+        result.failures.push_back({experiments_[e].config, program.ranks(), program.microbatches, rounds_[e].failure, static_cast<std::int32_t>(complete)});
+      }
+      if (rounds_[e].calibrations.empty()) continue;
+      const std::span<const Calibration> calibrations(rounds_[e].calibrations.data(), complete > 0 ? complete : rounds_[e].calibrations.size());
       Measured measured;
       measured.calibration = pool(experiments_[e], calibrations);
       networks.push_back(pool_network(calibrations));
+      if (complete == 0) {
+        result.profile.measurements.push_back(std::move(measured.calibration));
+        continue;
+      }
       if (executed) collect_runs(e, complete, networks.back(), measured);
       measured.experiment = std::move(experiments_[e]);
       result.profile.measurements.push_back(measured.calibration);

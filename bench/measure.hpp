@@ -47,9 +47,19 @@ struct Measured {
   double measured_rate() const;
 };
 
+/// A schedule that could not go on: a loss that is not a number, memory that ran out.
+struct FailedSchedule {
+  ScheduleConfig config;
+  std::int32_t ranks = 0;
+  std::int32_t microbatches = 0;
+  std::string failure;
+  std::int32_t rounds = 0;  ///< complete before that; with some it is among the measured ones, too
+};
+
 struct MeasuredRun {
   std::vector<Measured> schedules;
-  CostProfile profile;      ///< all calibrations pooled
+  std::vector<FailedSchedule> failures;
+  CostProfile profile;      ///< all calibrations pooled, those of schedules that were not executed included
   std::int32_t rounds = 0;  ///< complete ones; an interrupted run may have schedules with one more
   bool stopped = false;
 };
@@ -57,11 +67,12 @@ struct MeasuredRun {
 /// The scenario's cores, or where it names none, the machine's, rank after rank.
 std::vector<std::vector<int>> resolve_cores(const Scenario& scenario);
 
-/// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, and keeps what there is.
+/// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, and keeps what there is,
+/// which may be nothing. A schedule that fails drops out, the others go on.
 MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
 /// Rounds of (calibrate, execute) over all experiments; predictions from the calibrations' medians.
-/// Stopped early, it keeps what was measured; throws RunError where that is nothing.
+/// Stops and fails likewise.
 MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
 /// The iterations from `first` on, with time zero at their first compute op. Both predicted and

@@ -88,18 +88,17 @@ int predict(const Options& options) {
   }
   progress.done();
 
+  const std::vector<std::string> notes = scenario ? memory_notes(*scenario, predictions) : std::vector<std::string>{};
   bool failed = false;
   for (const Prediction& prediction : predictions) failed = failed || prediction.deadlock;
   if (options.json) {
     nlohmann::json results = nlohmann::json::array();
     for (const Prediction& prediction : predictions) results.push_back(result_json(prediction));
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}}.dump(2));
+    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"notes", notes}}.dump(2));
     return failed ? 1 : 0;
   }
   fmt::print("{}", to_text(prediction_table(predictions)));
-  if (scenario) {
-    for (const std::string& note : memory_notes(*scenario, predictions)) fmt::print("{}\n", note);
-  }
+  for (const std::string& note : notes) fmt::print("{}\n", note);
   for (const Prediction& prediction : predictions) {
     if (prediction.skipped) fmt::print("\n{}: skipped: {}\n", prediction.label, *prediction.skipped);
     if (prediction.deadlock) {

@@ -7,16 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include "analysis/report.hpp"
-#include "backend/null.hpp"
 #include "bench/commands.hpp"
 #include "bench/cpu_backend.hpp"
-#include "bench/experiment_case.hpp"
 #include "bench/interrupt.hpp"
-#include "bench/measure.hpp"
 #include "bench/progress.hpp"
+#include "bench/real_run.hpp"
 #include "bench/run_folder.hpp"
-#include "bench/schedule_flags.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
 
 namespace bubblescope {
 namespace {
@@ -32,30 +30,6 @@ struct Options {
   bool resume = false;
   bool json = false;
 };
-
-std::vector<Experiment> experiments_of(const Scenario& scenario, const ScheduleFlags& flags) {
-  std::vector<Experiment> experiments;
-  for (const ScheduleConfig& config : chosen_schedules(scenario, flags)) experiments.push_back(build_experiment(scenario, config));
-  if (experiments.empty()) throw InputError(fmt::format("{}: no schedule is named; expected at least one [[schedule]], or --schedule", scenario.file.string()));
-  return experiments;
-}
-
-/// Running what does not fit would end in the middle; predicting it says so beforehand.
-void refuse_excess_memory(const Scenario& scenario, const std::vector<Experiment>& experiments) {
-  for (const Experiment& experiment : experiments) {
-    const Prediction prediction = predict_case(make_case(experiment, scenario, {}));
-    if (prediction.deadlock) throw RunError(fmt::format("{} deadlocks: {}", experiment.config.label, fmt::join(prediction.deadlock->cycle, " waits for ")));
-    const auto notes = memory_notes(scenario, {prediction});
-    if (!notes.empty()) throw RunError(notes.front() + "; it is not run");
-  }
-}
-
-MakeBackend backend_of(const Scenario& scenario) {
-  if (scenario.backend.name == "null") {
-    return [](const Experiment& experiment) { return std::make_unique<NullBackend>(experiment.costs); };
-  }
-  return cpu_backend(scenario);
-}
 
 nlohmann::json run_json(const Measured& measured) {
   Prediction prediction;
@@ -77,11 +51,31 @@ nlohmann::json run_json(const Measured& measured) {
   return result;
 }
 
+nlohmann::json failures_json(const MeasuredRun& run) {
+  nlohmann::json failures = nlohmann::json::array();
+  for (const FailedSchedule& failed : run.failures) failures.push_back({{"schedule", failed.config.label}, {"failure", failed.failure}, {"rounds", failed.rounds}});
+  return failures;
+}
+
+/// Nothing was executed to its end: calibrations may be there, which are worth keeping.
+[[noreturn]] void give_up(const MeasuredRun& run, const std::string& out) {
+  std::string why = nothing_measured(run);
+  if (!out.empty() && !run.profile.measurements.empty()) {
+    const auto file = std::filesystem::path(out) / "profile.json";
+    clear_run_folder(out);
+    write_profile(run.profile, file);
+    why += fmt::format("; the calibrations until then are in {}", file.string());
+  }
+  throw RunError(why);
+}
+
 int train(const Scenario& scenario, const std::vector<Experiment>& experiments, const Options& options, const Interrupt& interrupt) {
   if (scenario.backend.name == "null") throw InputError("the null backend does not train; use 'backend.name = \"cpu\"'");
   const std::filesystem::path folder = options.out.empty() ? scenario.output.folder : std::filesystem::path(options.out);
+  require_writable(folder);
   for (const Experiment& experiment : experiments) {
-    const int code = train_on_cpu(scenario, experiment, {folder / (file_stem(experiment.config.label) + ".checkpoint"), options.resume, interrupt.flag()});
+    const std::string stem = file_stem(experiment.config.label);
+    const int code = train_on_cpu(scenario, experiment, {folder / (stem + ".checkpoint"), folder / (stem + ".training.json"), options.resume, interrupt.flag()});
     if (code != 0) return code;
   }
   return 0;
@@ -92,10 +86,11 @@ int run(const Options& options, const CommandLine& line) {
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   if (options.seed_given) scenario.seed = options.seed;
   if (scenario.backend.name == "cpu") need_torch(line.arguments);
-  const std::vector<Experiment> experiments = experiments_of(scenario, options.flags);
-  refuse_excess_memory(scenario, experiments);
+  const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
+  refuse_hopeless(scenario, experiments, !options.train);
   const Interrupt interrupt;
   if (options.train) return train(scenario, experiments, options, interrupt);
+  if (!options.out.empty()) require_writable(options.out);
 
   Progress progress("running", static_cast<std::int64_t>(experiments.size()) * 2 * scenario.run.repeats);
   MeasureOptions measure;
@@ -104,70 +99,38 @@ int run(const Options& options, const CommandLine& line) {
   measure.piece_done = [&] { progress.advance(); };
   const MeasuredRun result = measure_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
+  if (result.schedules.empty()) give_up(result, options.out);
 
   std::string command = "bubblescope";
   for (const std::string& argument : line.arguments) command += ' ' + argument;
   ReportModel model = report_model(scenario, result, command);
+  // A disk that is full by now must not take the results on the terminal with it.
   std::vector<std::filesystem::path> written;
-  if (!options.out.empty()) write_run_folder(options.out, model, result.profile);
+  std::string unwritten;
+  const auto keep = [&](const auto& write) {
+    if (options.out.empty() || !unwritten.empty()) return;
+    try {
+      write();
+    } catch (const RunError& error) {
+      unwritten = error.what();
+    }
+  };
+  keep([&] { write_run_folder(options.out, model, result.profile); });
   complete(model);
-  if (!options.out.empty()) written = write_report(model, options.out, "report", scenario.output.formats);
+  keep([&] { written = write_report(model, options.out, "report", scenario.output.formats); });
 
   if (options.json) {
     nlohmann::json results = nlohmann::json::array();
     for (const Measured& measured : result.schedules) results.push_back(run_json(measured));
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"rounds", result.rounds}, {"stopped", result.stopped}}.dump(2));
+    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"rounds", result.rounds}, {"stopped", result.stopped}, {"failures", failures_json(result)}}.dump(2));
   } else {
     fmt::print("{}\n", to_text(summary_table(model)));
     for (const ScheduleReport& schedule : model.schedules) fmt::print("Idle time of {}\n{}\n", schedule.label, to_text(idle_table(schedule)));
     for (const auto& file : written) fmt::print("{}\n", file.string());
   }
-  if (result.stopped) {
-    fmt::print(stderr, "bubblescope: interrupted after {} of {} rounds; what was measured is kept\n", result.rounds, scenario.run.repeats);
-    return 1;
-  }
-  return 0;
-}
-
-struct CalibrateFlags {
-  std::string scenario;
-  ScheduleFlags flags;
-  std::string output;
-  std::int64_t repeats = 0;
-  bool json = false;
-};
-
-int calibrate_scenario(const CalibrateFlags& options, const CommandLine& line) {
-  Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
-  if (options.repeats > 0) scenario.run.repeats = options.repeats;
-  if (scenario.backend.name == "cpu") need_torch(line.arguments);
-  const std::vector<Experiment> experiments = experiments_of(scenario, options.flags);
-  const Interrupt interrupt;
-  Progress progress("calibrating", static_cast<std::int64_t>(experiments.size()) * scenario.run.repeats);
-  MeasureOptions measure;
-  measure.stop = interrupt.flag();
-  measure.progress = [&](const std::string& what) { progress.label(what); };
-  measure.piece_done = [&] { progress.advance(); };
-  const MeasuredRun result = calibrate_experiments(scenario, experiments, backend_of(scenario), measure);
-  progress.done();
-  if (!options.output.empty()) write_profile(result.profile, options.output);
-  if (options.json) {
-    fmt::print("{}", profile_to_json(result.profile));
-  } else {
-    for (const Measurement& measurement : result.profile.measurements) {
-      Table table{{{"stage", Align::right}, {"op", Align::left}, {"alone", Align::right}, {"± spread", Align::right}, {"busy", Align::right}, {"± spread", Align::right}, {"busy/alone", Align::right}, {"samples", Align::right}}, {}};
-      for (const MeasuredOp& op : measurement.ops) {
-        table.rows.push_back({std::to_string(op.stage), std::string(mnemonic(op.kind)), format_duration(op.alone.median), format_duration(op.alone.spread()),
-                              op.busy.count ? format_duration(op.busy.median) : "-", op.busy.count ? format_duration(op.busy.spread()) : "-",
-                              op.busy.count ? fmt::format("{:.2f}", op.busy_factor()) : "-", std::to_string(op.alone.count)});
-      }
-      fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(table));
-    }
-    fmt::print("hand-over between ranks {}, barrier {}\n", format_duration(result.profile.link_latency), format_duration(result.profile.sync));
-    if (!options.output.empty()) fmt::print("{}\n", options.output);
-  }
-  if (result.stopped) fmt::print(stderr, "bubblescope: interrupted after {} of {} rounds; what was measured is kept\n", result.rounds, scenario.run.repeats);
-  return result.stopped ? 1 : 0;
+  const int code = tell_early_end(result, scenario);
+  if (!unwritten.empty()) throw RunError(unwritten);
+  return code;
 }
 
 }  // namespace
@@ -189,20 +152,6 @@ void add_run(CommandLine& line) {
   add_option_flags(*command, options->flags);
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options, &line] { line.chosen = [options, &line] { return run(*options, line); }; });
-}
-
-void add_calibrate(CommandLine& line) {
-  auto options = std::make_shared<CalibrateFlags>();
-  CLI::App* command = add_command(line, "calibrate", "Measures every op of a scenario on this machine, alone and with the other ranks busy",
-                                  "bubblescope calibrate scenarios/demo.toml -o profile.json");
-  command->add_option("scenario", options->scenario, "A scenario file")->required()->type_name("SCENARIO.toml");
-  command->add_option("--schedule", options->flags.schedule, "Only these schedules, separated by commas");
-  add_set_flag(*command, options->flags);
-  command->add_option("--repeats", options->repeats, "Rounds; default: the scenario's")->check(CLI::Range(1, 1000));
-  command->add_option("-o,--output", options->output, "Profile to write")->type_name("FILE");
-  add_option_flags(*command, options->flags);
-  command->add_flag("--json", options->json, "The profile on standard output");
-  command->callback([options, &line] { line.chosen = [options, &line] { return calibrate_scenario(*options, line); }; });
 }
 
 }  // namespace bubblescope

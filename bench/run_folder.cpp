@@ -57,6 +57,7 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
   model.baseline = baseline_of(run);
   model.notes.push_back(fmt::format("{} rounds, each calibrating and then running every schedule; {} warm-up and {} measured iterations per run. Predictions use the calibrations' medians.",
                                     run.rounds, scenario.run.warmup, scenario.run.iterations));
+  model.partial = run.stopped || !run.failures.empty();
   if (run.stopped) model.notes.push_back(fmt::format("The run was interrupted after {} of {} rounds.", run.rounds, scenario.run.repeats));
   for (const Measured& measured : run.schedules) {
     ScheduleReport report;
@@ -82,10 +83,31 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
     }
     model.schedules.push_back(std::move(report));
   }
+  for (const FailedSchedule& failed : run.failures) {
+    if (failed.rounds > 0) {
+      model.notes.push_back(fmt::format("{} failed in round {}; the rounds before are kept. {}", failed.config.label, failed.rounds + 1, failed.failure));
+      continue;
+    }
+    ScheduleReport& report = model.schedules.emplace_back();
+    report.label = failed.config.label;
+    report.schedule = failed.config.name;
+    report.failure = failed.failure;
+    report.ranks = failed.ranks;
+    report.microbatches = failed.microbatches;
+  }
   return model;
 }
 
+void clear_run_folder(const std::filesystem::path& folder) {
+  for (const char* name : {"run.json", "report.html", "report.md", "report.json"}) {
+    std::error_code error;
+    std::filesystem::remove(folder / name, error);
+    if (error) throw RunError(fmt::format("{}: cannot be replaced: {}", (folder / name).string(), error.message()));
+  }
+}
+
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
+  clear_run_folder(folder);
   json schedules = json::array();
   for (const ScheduleReport& schedule : model.schedules) {
     const std::string stem = file_stem(schedule.label);
@@ -103,7 +125,7 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
   }
   write_profile(profile, folder / "profile.json");
   const json root = {{"schema_version", 1}, {"title", model.title},   {"command", model.command}, {"scenario", model.scenario}, {"machine", model.machine},
-                     {"date", model.date},  {"notes", model.notes},   {"baseline", model.baseline}, {"schedules", schedules}};
+                     {"date", model.date},  {"notes", model.notes},   {"partial", model.partial}, {"baseline", model.baseline}, {"schedules", schedules}};
   write_file(folder / "run.json", root.dump(1) + "\n");
 }
 
@@ -123,6 +145,7 @@ ReportModel read_run_folder(const std::filesystem::path& folder) {
     model.machine = root.at("machine");
     model.date = root.at("date");
     model.notes = root.at("notes").get<std::vector<std::string>>();
+    model.partial = root.value("partial", false);
     model.baseline = root.at("baseline");
     for (const json& entry : root.at("schedules")) {
       ScheduleReport& schedule = model.schedules.emplace_back();

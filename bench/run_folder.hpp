@@ -14,7 +14,11 @@ namespace bubblescope {
 /// The report of a run, timelines included; `complete` (analysis/report.hpp) has not been called yet.
 ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command);
 
-/// Writes timelines/, profile.json and run.json. Each file gets its name when it is whole.
+/// Removes what makes an earlier run's folder look whole: run.json and the reports.
+void clear_run_folder(const std::filesystem::path& folder);
+
+/// Writes timelines/, profile.json and, last, run.json. Each file gets its name when it is whole, and
+/// what an earlier run left is cleared first, so the folder never mixes two runs that look like one.
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile);
 
 /// What `write_run_folder` wrote. Throws InputError that names the file and what is wrong.

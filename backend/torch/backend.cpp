@@ -20,7 +20,11 @@ class TorchBackend : public Backend {
   explicit TorchBackend(std::shared_ptr<const TorchShared> shared) : shared_(std::move(shared)) {}
   std::string name() const override { return "cpu"; }
   std::unique_ptr<Device> device(Rank rank, const Program& program) override {
-    return std::make_unique<TorchDevice>(shared_, rank, program);
+    try {
+      return std::make_unique<TorchDevice>(shared_, rank, program);
+    } catch (const c10::Error& error) {  // memory
+      throw RunError(fmt::format("rank {}: its stages cannot be made: {}", rank, error.what_without_backtrace()));
+    }
   }
 
  private:

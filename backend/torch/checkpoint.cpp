@@ -5,11 +5,11 @@
 
 #include <charconv>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "backend/torch/data_set.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
 
 namespace bubblescope {
 
@@ -32,7 +32,15 @@ std::uint64_t checksum(std::uint64_t hash, const std::uint8_t* data, std::size_t
   for (; size > 0; ++data, --size) hash = (hash ^ *data) * kPrime;
   return hash;
 }
-constexpr std::uint64_t kChecksumStart = 0xcbf29ce484222325ULL;
+
+/// Of header and data. The header holds the checksum itself, so there it counts as empty.
+std::string checksum_text(nlohmann::json header, const std::uint8_t* data, std::size_t size) {
+  header.at("__metadata__")["checksum"] = "";
+  const std::string text = header.dump();
+  constexpr std::uint64_t kStart = 0xcbf29ce484222325ULL;
+  const std::uint64_t sum = checksum(kStart, reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+  return fmt::format("{:016x}", checksum(sum, data, size));
+}
 
 struct Precision {
   const char* name;
@@ -72,7 +80,7 @@ Checkpoint parse(const std::vector<std::uint8_t>& bytes, const std::filesystem::
   const std::uint8_t* data = bytes.data() + 8 + header_size;
   const std::size_t size = bytes.size() - 8 - header_size;
   if (metadata.at("size") != std::to_string(size)) refuse(file, "the file is truncated");
-  if (metadata.at("checksum") != fmt::format("{:016x}", checksum(kChecksumStart, data, size))) refuse(file, "the file is damaged");
+  if (metadata.at("checksum") != checksum_text(header, data, size)) refuse(file, "the file is damaged");
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     torch::Tensor tensor = torch::empty(entry.at("shape").get<std::vector<std::int64_t>>(),
@@ -90,9 +98,7 @@ Checkpoint parse(const std::vector<std::uint8_t>& bytes, const std::filesystem::
 
 void write_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path& file) {
   nlohmann::json header;
-  std::vector<torch::Tensor> data;
   std::size_t offset = 0;
-  std::uint64_t sum = kChecksumStart;
   std::vector<std::uint8_t> body;
   for (const auto& [name, shared] : checkpoint.tensors) {
     const torch::Tensor tensor = shared.detach().contiguous();
@@ -102,31 +108,18 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path&
     if (size > 0) body.insert(body.end(), bytes, bytes + size);
     offset += size;
   }
-  sum = checksum(sum, body.data(), body.size());
   auto& metadata = header["__metadata__"];
   metadata = {{"format", "bubblescope checkpoint 1"},
               {"iteration", std::to_string(checkpoint.iteration)},
-              {"size", std::to_string(body.size())},
-              {"checksum", fmt::format("{:016x}", sum)}};
+              {"size", std::to_string(body.size())}};
   for (const auto& [key, value] : checkpoint.run) metadata["run." + key] = value;
+  metadata["checksum"] = checksum_text(header, body.data(), body.size());
 
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // the data begins aligned, as the format asks
   const auto length = static_cast<std::uint64_t>(text.size());
-  std::filesystem::path partial = file;
-  partial += ".partial";
-  std::error_code error;
-  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
-  std::ofstream stream(partial, std::ios::binary);
-  stream.write(reinterpret_cast<const char*>(&length), 8);
-  stream.write(text.data(), static_cast<std::streamsize>(text.size()));
-  stream.write(reinterpret_cast<const char*>(body.data()), static_cast<std::streamsize>(body.size()));
-  stream.close();
-  if (stream) std::filesystem::rename(partial, file, error);
-  if (!stream || error) {
-    std::filesystem::remove(partial, error);
-    throw RunError(fmt::format("{}: the checkpoint cannot be written", file.string()));
-  }
+  const auto view = [](const void* begin, std::size_t size) { return std::string_view(static_cast<const char*>(begin), size); };
+  write_file(file, {view(&length, sizeof(length)), text, view(body.data(), body.size())});
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& file) {
@@ -136,6 +129,8 @@ Checkpoint read_checkpoint(const std::filesystem::path& file) {
   } catch (const nlohmann::json::exception&) {
     refuse(file, "its header cannot be read");
   } catch (const std::logic_error&) {  // stoll
+    refuse(file, "its header cannot be read");
+  } catch (const c10::Error&) {  // a shape
     refuse(file, "its header cannot be read");
   }
 }

@@ -1,10 +1,9 @@
 // CIFAR-10 and CIFAR-100 in their binary versions (https://www.cs.toronto.edu/~kriz/cifar.html).
 #include <fmt/format.h>
 
-#include <fstream>
-
 #include "backend/torch/data_set.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
 
 namespace bubblescope {
 
@@ -44,17 +43,14 @@ DataSet cifar(std::string name, std::int64_t classes) {
 }
 
 void write_records(const ImageSet& set, std::int64_t first, std::int64_t last, const std::filesystem::path& file) {
-  std::filesystem::path partial = file;
-  partial += ".partial";
-  std::ofstream stream(partial, std::ios::binary);
+  std::string records;
+  records.reserve(static_cast<std::size_t>(last - first) * (1 + kImage));
   for (std::int64_t sample = first; sample < last; ++sample) {
-    stream.put(static_cast<char>(set.labels[static_cast<std::size_t>(sample)]));
     const auto image = set.image(sample);
-    stream.write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
+    records += static_cast<char>(set.labels[static_cast<std::size_t>(sample)]);
+    records.append(image.begin(), image.end());
   }
-  stream.close();
-  if (!stream) throw RunError(fmt::format("{}: cannot be written", file.string()));
-  std::filesystem::rename(partial, file);
+  write_file(file, records);
 }
 
 }  // namespace
@@ -85,9 +81,6 @@ void write_cifar10(const DataSet& set, const std::filesystem::path& folder) {
     throw InputError(fmt::format("data set '{}' cannot be written as CIFAR-10; expected 3 x 32 x 32 images, at most 10 classes, at least 5 samples",
                                  set.name));
   }
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) throw RunError(fmt::format("{}: cannot be created ({})", folder.string(), error.message()));
   for (std::int64_t batch = 0; batch < 5; ++batch) {
     write_records(train, batch * train.count() / 5, (batch + 1) * train.count() / 5,
                   folder / fmt::format("data_batch_{}.bin", batch + 1));

@@ -15,8 +15,28 @@ namespace bubblescope {
 namespace {
 
 constexpr const char* kLosses = "log.losses";
+constexpr const char* kEpochs = "log.epochs";  // a row of kEpochNumbers each
+constexpr std::int64_t kEpochNumbers = 5;
 
-/// Moves the last stage's losses of the iterations since `log.losses.size()` into the log.
+torch::Tensor to_tensor(const std::vector<EpochResult>& epochs) {
+  std::vector<double> numbers;
+  for (const EpochResult& epoch : epochs) {
+    numbers.insert(numbers.end(), {static_cast<double>(epoch.epoch), static_cast<double>(epoch.iteration), epoch.loss, epoch.test.loss, epoch.test.accuracy});
+  }
+  return torch::tensor(numbers, torch::kFloat64);
+}
+
+std::vector<EpochResult> to_epochs(const torch::Tensor& tensor) {
+  std::vector<EpochResult> epochs;
+  const auto* number = tensor.data_ptr<double>();
+  for (const auto* end = number + tensor.numel() / kEpochNumbers * kEpochNumbers; number != end; number += kEpochNumbers) {
+    epochs.push_back({static_cast<std::int64_t>(number[0]), static_cast<std::int64_t>(number[1]), number[2], {number[3], number[4], {}}});
+  }
+  return epochs;
+}
+
+/// Moves the last stage's losses of the iterations since `log.losses.size()` into the log. Of one that
+/// failed in the middle there are not all, so it is left out.
 void collect_losses(Ranks& ranks, const Program& program, TrainingLog& log) {
   std::vector<LossRecord> records;
   std::mutex mutex;
@@ -31,6 +51,7 @@ void collect_losses(Ranks& ranks, const Program& program, TrainingLog& log) {
   });
   for (auto first = records.begin(); first != records.end();) {
     const auto last = std::find_if(first, records.end(), [&](const LossRecord& r) { return r.iteration != first->iteration; });
+    if (last - first < program.microbatches) break;
     const double sum = std::accumulate(first, last, 0.0, [](double s, const LossRecord& r) { return s + r.loss; });
     log.losses.push_back(sum / static_cast<double>(last - first));
     first = last;
@@ -47,6 +68,7 @@ void save(Ranks& ranks, const TrainingLog& log, const std::map<std::string, std:
     checkpoint.tensors.merge(state);
   });
   checkpoint.tensors[kLosses] = torch::tensor(log.losses, torch::kFloat64);
+  checkpoint.tensors[kEpochs] = to_tensor(log.epochs);
   write_checkpoint(checkpoint, file);
 }
 
@@ -64,6 +86,7 @@ void restore(Ranks& ranks, TrainingLog& log, const std::map<std::string, std::st
     const auto* first = losses->second.data_ptr<double>();
     log.losses.assign(first, first + losses->second.numel());
   }
+  if (const auto epochs = checkpoint.tensors.find(kEpochs); epochs != checkpoint.tensors.end()) log.epochs = to_epochs(epochs->second);
 }
 
 double mean_from(const std::vector<double>& values, std::size_t first) {
@@ -97,10 +120,18 @@ TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& confi
     execution.record = false;
     execution.stop = options.stop;
     execution.progress = options.progress;
-    const Execution done = execute(program, ranks, execution);
-    log.iterations += done.iterations_done;
-    log.stopped = done.stopped;
+    try {
+      const Execution done = execute(program, ranks, execution);
+      log.iterations += done.iterations_done;
+      log.stopped = done.stopped;
+    } catch (const RunError& error) {
+      log.failure = error.what();
+    }
     collect_losses(ranks, program, log);
+    if (!log.failure.empty()) {
+      log.iterations = static_cast<std::int64_t>(log.losses.size());
+      return log;
+    }
     saved = false;
     if (log.iterations < last) break;
     const EpochResult result{epoch, log.iterations, mean_from(log.losses, static_cast<std::size_t>(first)), evaluate(ranks, config)};
@@ -109,7 +140,7 @@ TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& confi
       save(ranks, log, run, options.checkpoint);
       saved = true;
     }
-    if (options.epoch_done) options.epoch_done(result);
+    if (options.epoch_done) options.epoch_done(log);
   }
   if (saves && !saved) save(ranks, log, run, options.checkpoint);
   return log;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "backend/executor.hpp"
@@ -33,6 +34,14 @@ struct EpochResult {
   Evaluation test;
 };
 
+struct TrainingLog {
+  std::vector<double> losses;        ///< per iteration from the first: mean of the last stage's losses
+  std::vector<EpochResult> epochs;   ///< likewise; of those before a resume without auxiliary accuracies
+  std::int64_t iterations = 0;       ///< completed, those before a resume included
+  bool stopped = false;
+  std::string failure;               ///< why it could not go on (rank, op, iteration, loss), or empty
+};
+
 struct TrainOptions {
   std::int64_t epochs = 1;
   std::filesystem::path checkpoint{};  ///< empty: none is written
@@ -41,23 +50,17 @@ struct TrainOptions {
   std::vector<std::vector<int>> cores{}; ///< as in ExecuteOptions
   const std::atomic<bool>* stop = nullptr;  ///< set: finish the iteration, write the checkpoint, return
   std::function<void(std::int64_t iteration)> progress{};  ///< after every iteration
-  std::function<void(const EpochResult&)> epoch_done{};
-};
-
-struct TrainingLog {
-  std::vector<double> losses;        ///< per iteration from the first: mean of the last stage's losses
-  std::vector<EpochResult> epochs;   ///< of this call; a resumed run does not repeat earlier ones
-  std::int64_t iterations = 0;       ///< completed, those before a resume included
-  bool stopped = false;
+  std::function<void(const TrainingLog&)> epoch_done{};  ///< with that epoch as the last one
 };
 
 /// Iterations of `program` that `epochs` epochs take, rounded up.
 std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& program, std::int64_t epochs);
 
 /// Trains on `ranks`, made by `torch_backend(config)` for `program` (with communication). A run that
-/// was stopped and resumed ends bit-identical to one that was not. Throws RunError where an op fails
-/// (a loss that is not a number: the last checkpoint stays as it was), InputError where the
-/// checkpoint to resume from is unusable or of another run.
+/// was stopped and resumed ends bit-identical to one that was not. Where an op fails (a loss that is
+/// not a number) the log says so and holds what was trained until then; the last checkpoint stays as it
+/// was. Throws RunError where a checkpoint cannot be written, InputError where the one to resume from is
+/// unusable or of another run.
 TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& config, const TrainOptions& options);
 
 }  // namespace bubblescope

@@ -10,6 +10,7 @@
 #include "backend/torch/training.hpp"
 #include "bench/progress.hpp"
 #include "bench/summary.hpp"
+#include "bench/torch/training_log.hpp"
 #include "analysis/report.hpp"
 #include "sim/core/error.hpp"
 
@@ -75,21 +76,30 @@ int train_on_cpu(const Scenario& scenario, const Experiment& experiment, const T
   options.resume = request.resume;
   options.cores = cores;
   options.stop = request.stop;
-  Progress progress(experiment.config.label, iterations_of_epochs(config, experiment.program, scenario.training.epochs));
+  const std::string& label = experiment.config.label;
+  const std::int64_t planned = iterations_of_epochs(config, experiment.program, scenario.training.epochs);
+  const auto keep = [&](const TrainingLog& log, const char* status) { write_training_log(log, label, status, planned, request.log); };
+  Progress progress(label, planned);
   options.progress = [&](std::int64_t) { progress.advance(); };
-  options.epoch_done = [&](const EpochResult& epoch) {
+  options.epoch_done = [&](const TrainingLog& log) {
+    const EpochResult& epoch = log.epochs.back();
+    keep(log, "running");
     progress.done();
-    fmt::print("{}: epoch {} (iteration {}): loss {:.4f}, test loss {:.4f}, test accuracy {}\n", experiment.config.label, epoch.epoch, epoch.iteration, epoch.loss,
-               epoch.test.loss, percent(epoch.test.accuracy));
+    fmt::print("{}: epoch {} (iteration {}): loss {:.4f}, test loss {:.4f}, test accuracy {}\n", label, epoch.epoch, epoch.iteration, epoch.loss, epoch.test.loss,
+               percent(epoch.test.accuracy));
     std::fflush(stdout);
   };
   const TrainingLog log = train(experiment.program, ranks, config, options);
   progress.done();
+  keep(log, !log.failure.empty() ? "failed" : log.stopped ? "interrupted" : "complete");
+  if (!log.failure.empty()) {
+    throw RunError(fmt::format("{}: {}; the losses of {} iterations are in {}, and a checkpoint written before stays as it was", label, log.failure, log.iterations, request.log.string()));
+  }
   if (log.stopped) {
-    fmt::print("{}: interrupted after iteration {}; the checkpoint is {}: go on with --resume\n", experiment.config.label, log.iterations, request.checkpoint.string());
+    fmt::print("{}: interrupted after {} of {} iterations; the checkpoint is {}: go on with --resume\n", label, log.iterations, planned, request.checkpoint.string());
     return 1;
   }
-  fmt::print("{}: trained {} iterations; checkpoint {}\n", experiment.config.label, log.iterations, request.checkpoint.string());
+  fmt::print("{}: trained {} iterations; checkpoint {}\n", label, log.iterations, request.checkpoint.string());
   return 0;
 }
 

@@ -1,6 +1,7 @@
 // Cluster lookups.
 #include "sim/core/cluster.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -9,7 +10,8 @@ namespace bubblescope {
 namespace {
 
 Nanos time_of(std::int64_t bytes, double bandwidth) {
-  return bandwidth > 0 ? static_cast<Nanos>(std::ceil(static_cast<double>(bytes) * 1e9 / bandwidth)) : 0;
+  if (bandwidth <= 0) return 0;
+  return static_cast<Nanos>(std::min(std::ceil(static_cast<double>(bytes) * 1e9 / bandwidth), static_cast<double>(kLongest)));
 }
 
 }  // namespace

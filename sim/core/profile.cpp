@@ -70,9 +70,9 @@ class Reader {
 
 Quartiles read_quartiles(const Reader& reader) {
   Quartiles q;
-  q.first = reader.at("first").number(0);
-  q.median = reader.at("median").number(q.first);
-  q.third = reader.at("third").number(q.median);
+  q.first = reader.at("first").number(0, kLongest);
+  q.median = reader.at("median").number(q.first, kLongest);
+  q.third = reader.at("third").number(q.median, kLongest);
   q.count = reader.at("count").number(0);
   return q;
 }
@@ -164,8 +164,8 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   profile.cpu = root.at("machine").at("cpu").text();
   profile.cores = static_cast<std::int32_t>(root.at("machine").at("cores").number(0, std::numeric_limits<std::int32_t>::max()));
   profile.versions = root.at("versions").texts();
-  profile.link_latency = root.at("link").at("latency").number(0);
-  profile.sync = root.at("sync").number(0);
+  profile.link_latency = root.at("link").at("latency").number(0, kLongest);
+  profile.sync = root.at("sync").number(0, kLongest);
   for (const Reader& item : root.at("measurements").items()) profile.measurements.push_back(read_measurement(item));
   return profile;
 }

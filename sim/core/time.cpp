@@ -40,7 +40,7 @@ Nanos parse_duration(std::string_view text) {
   }
   if (std::signbit(value) && value != 0) throw bad("it is negative");
   const double nanos = std::floor(value * static_cast<double>(scale) + 0.5);
-  if (nanos > 9.0e18) throw bad("it is longer than 285 years");
+  if (nanos > static_cast<double>(kLongest)) throw bad("it is longer than 31 years");
   return static_cast<Nanos>(nanos);
 }
 

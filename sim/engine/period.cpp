@@ -9,6 +9,7 @@ namespace bubblescope {
 namespace {
 
 constexpr std::size_t kMostOps = 8'000'000;
+constexpr std::int32_t kMostIterations = 256;
 
 /// Starts of one iteration's ops, rank by rank in row order.
 using Starts = std::vector<Nanos>;
@@ -32,10 +33,14 @@ Nanos shift(const Starts& earlier, const Starts& later) {
 }
 
 /// How many iterations back a constraint can reach: bounded queues look back over `capacity` entries.
+/// A queue too long to be looked at whole shows by its rates: either it never fills, or the mean over
+/// many iterations is that of the slower side.
 std::int32_t reach(const Program& program) {
-  std::int32_t capacity = 0;
-  for (const Channel& channel : program.channels) capacity = std::max(capacity, channel.capacity);
-  return 1 + capacity / std::max(1, program.microbatches);
+  std::int64_t capacity = 0;
+  for (const Channel& channel : program.channels) capacity = std::max<std::int64_t>(capacity, channel.capacity);
+  const auto affordable = static_cast<std::int64_t>(kMostOps / std::max<std::size_t>(1, program.op_count()));
+  const std::int64_t most = std::clamp<std::int64_t>(affordable, 4, kMostIterations) / 2 - 1;
+  return static_cast<std::int32_t>(std::min(1 + capacity / std::max(1, program.microbatches), most));
 }
 
 }  // namespace
@@ -72,7 +77,7 @@ std::optional<Nanos> steady_period(const Program& program, const StageCosts& cos
       slope = static_cast<double>(gone) / static_cast<double>(last - last / 2);
     }
     // Shared cores or irrational ratios may never repeat to the nanosecond: the mean rate then.
-    if (count >= 256 || program.op_count() * static_cast<std::size_t>(count) * 2 > kMostOps) break;
+    if (count >= kMostIterations || program.op_count() * static_cast<std::size_t>(count) * 2 > kMostOps) break;
   }
   return static_cast<Nanos>(std::floor(slope / units + 0.5));
 }

@@ -29,6 +29,8 @@ Wait imposed_by(Kind kind) {
   }
 }
 
+double years(double nanos) { return nanos / static_cast<double>(kSecond) / (365.25 * 86400); }
+
 }  // namespace
 
 Timing::Timing(const Program& program, const ConstraintGraph& graph, const StageCosts& costs, const Cluster& cluster)
@@ -50,6 +52,7 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
     issue_.resize(count);
     issued_.assign(program.rows.size(), 0);
   }
+  double total = 0;  // all times together bound every point in time
   OpIndex op = 0;
   for (Rank r = 0; r < program.ranks(); ++r) {
     for (const Op& what : program.rows[index(r)]) {
@@ -85,9 +88,20 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
         } else if (staged) {
           duration_[i] += link.copy(bytes(what));
         }
+        total += static_cast<double>(wire);
+        if (staged && send) total += static_cast<double>(copy_out_[i]);
       }
+      total += static_cast<double>(duration_[i]);
+      if (launching) total += static_cast<double>(launches_[i]) * static_cast<double>(cluster.devices[index(r)].launch);
       ++op;
     }
+  }
+  // Idle times are summed over ranks, and ranks that share cores take longer.
+  constexpr double kMost = 9e17;
+  const double most = kMost / std::max(1, program.ranks());
+  if (total > most) {
+    throw InputError(fmt::format("the ops and transfers of '{}' take {:.3g} years; expected times that add up to less than {:.3g}", program.schedule,
+                                 years(total), years(most)));
   }
 }
 

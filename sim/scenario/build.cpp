@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
 
 #include <fmt/format.h>
@@ -83,6 +84,7 @@ StageCosts experiment_costs(const Scenario& scenario, const Experiment& experime
 Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
   const Schedule& schedule = find_schedule(config.name);
   const TrainingConfig& training = scenario.training;
+  check_microbatches(config, scenario);
   Experiment experiment;
   experiment.config = config;
   experiment.config.microbatches = resolved_microbatches(config, scenario);
@@ -92,9 +94,13 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
   experiment.samples = schedule.local ? training.batch : training.batch / experiment.config.microbatches;
   experiment.iteration_samples = batches * training.batch;
 
+  const std::int64_t microbatches = experiment.iteration_samples / experiment.samples;
+  if (microbatches > std::numeric_limits<std::int32_t>::max()) {
+    throw InputError(fmt::format("one iteration has {} microbatches; expected at most {}", microbatches, std::numeric_limits<std::int32_t>::max()));
+  }
   Program program = generate(schedule, {
       .ranks = scenario.cluster.ranks,
-      .microbatches = static_cast<std::int32_t>(experiment.iteration_samples / experiment.samples),
+      .microbatches = static_cast<std::int32_t>(microbatches),
       .options = experiment.config.options,
       .costs = nullptr,
   });
@@ -152,6 +158,21 @@ std::int64_t resolved_microbatches(const ScheduleConfig& config, const Scenario&
   if (config.microbatches > 0) return config.microbatches;
   if (find_schedule(config.name).local) return scenario.training.accumulate;
   return config.name == "naive" ? 1 : scenario.cluster.ranks;
+}
+
+void check_microbatches(const ScheduleConfig& config, const Scenario& scenario) {
+  const TrainingConfig& training = scenario.training;
+  const bool local = find_schedule(config.name).local;
+  const std::int64_t microbatches = resolved_microbatches(config, scenario);
+  const std::string_view origin = config.microbatches == 0 ? " (the default)" : "";
+  if (local && microbatches % training.accumulate != 0) {
+    throw InputError(fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; expected a multiple",
+                                 microbatches, origin, training.accumulate));
+  }
+  if (!local && training.batch % microbatches != 0) {
+    throw InputError(fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
+                                 microbatches, origin, config.name, training.batch));
+  }
 }
 
 Experiment build_experiment(const Scenario& scenario, const ScheduleConfig& schedule) {

@@ -36,6 +36,9 @@ Cluster build_cluster(const Scenario& scenario);
 /// step accumulates for local schedules.
 std::int64_t resolved_microbatches(const ScheduleConfig& schedule, const Scenario& scenario);
 
+/// Throws InputError where batch and step cannot be made of so many.
+void check_microbatches(const ScheduleConfig& schedule, const Scenario& scenario);
+
 /// One schedule of a scenario, ready to be predicted and executed.
 struct Experiment {
   ScheduleConfig config;           ///< with the number of microbatches and the label filled in

@@ -209,17 +209,10 @@ void check_schedule(const Context& context, std::size_t index) {
       context.fail(place, error.what());
     }
   }
-  const std::int64_t microbatches = resolved_microbatches(config, context.scenario);
-  const TrainingConfig& training = context.scenario.training;
-  const std::string place = context.given(path + ".microbatches") ? path + ".microbatches" : path;
-  const std::string_view origin = config.microbatches == 0 ? " (the default)" : "";
-  if (schedule.local && microbatches % training.accumulate != 0) {
-    context.fail(place, fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; "
-                                    "expected a multiple", microbatches, origin, training.accumulate));
-  }
-  if (!schedule.local && training.batch % microbatches != 0) {
-    context.fail(place, fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
-                                    microbatches, origin, config.name, training.batch));
+  try {
+    check_microbatches(config, context.scenario);
+  } catch (const InputError& error) {
+    context.fail(context.given(path + ".microbatches") ? path + ".microbatches" : path, error.what());
   }
 }
 

@@ -39,7 +39,7 @@ struct Sum {
   Sum operator+(const Sum& other) const { return {seconds + other.seconds, launches + other.launches}; }
   OpCost cost() const {
     OpCost cost;
-    cost.duration = static_cast<Nanos>(std::floor(seconds * 1e9 + 0.5));
+    cost.duration = static_cast<Nanos>(std::min(std::floor(seconds * 1e9 + 0.5), static_cast<double>(kLongest)));
     cost.launches = launches;
     return cost;
   }
@@ -84,6 +84,15 @@ std::int64_t tensor_count(std::span<const Layer> layers) {
   return count;
 }
 
+/// Bytes of so many elements per sample; sums of a few such still fit in 64 bits.
+std::int64_t batch_bytes(std::int64_t elements, std::int64_t batch, std::int64_t element_bytes) {
+  constexpr double kMost = 1e15;
+  if (static_cast<double>(elements) * static_cast<double>(batch) * static_cast<double>(element_bytes) > kMost) {
+    throw InputError(fmt::format("a microbatch of {} samples keeps {} numbers of each in one stage; expected at most a petabyte in all", batch, elements));
+  }
+  return elements * batch * element_bytes;
+}
+
 /// Auxiliary forward with loss, and backward down to the features.
 struct LocalLoss {
   Sum forward, backward;
@@ -100,7 +109,7 @@ LocalLoss local_loss(const AuxiliaryNetwork& network, const Shape& features, std
   }
   // Weighted sum of the branches' losses, and of their gradients of the features.
   const double extra = static_cast<double>(network.branches.size()) - 1;
-  const double size = static_cast<double>(batch * elements(features));
+  const double size = static_cast<double>(batch) * static_cast<double>(elements(features));
   if (extra > 0) {
     const auto launches = static_cast<std::int32_t>(extra);
     total.forward = total.forward + Sum{0, 3 * launches};
@@ -161,9 +170,9 @@ Costs analytic_costs(const LayerGraph& model, std::span<const std::int32_t> cuts
       bytes.weights = (parameters + buffer_count(layers)) * size;
       bytes.gradients = parameters * size;
       bytes.optimizer = parameters * optimizer.states * size;
-      bytes.activations = kept.elements() * batch * size;
-      bytes.activations_until_i = kept.elements_not_for_weights() * batch * size;
-      bytes.output = last ? 0 : boundary_elements(layers.back()) * batch * size;
+      bytes.activations = batch_bytes(kept.elements(), batch, size);
+      bytes.activations_until_i = batch_bytes(kept.elements_not_for_weights(), batch, size);
+      bytes.output = last ? 0 : batch_bytes(boundary_elements(layers.back()), batch, size);
 
       if (network != nullptr) {
         const LocalLoss loss = local_loss(*network, features, batch, roofline);
@@ -178,7 +187,7 @@ Costs analytic_costs(const LayerGraph& model, std::span<const std::int32_t> cuts
           bytes.auxiliary += (branch_parameters * (2 + optimizer.states) + buffer_count(branch.graph.layers)) * size;
           kept.add(branch.graph.layers, stage_output);
         }
-        bytes.auxiliary_activations = (kept.elements() - own_kept) * batch * size;
+        bytes.auxiliary_activations = batch_bytes(kept.elements() - own_kept, batch, size);
       }
       const double count = static_cast<double>(parameters);
       stages.at(s, Kind::U) =

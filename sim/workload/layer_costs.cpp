@@ -41,8 +41,8 @@ struct Passes {
 
 /// Elementwise work is counted by its memory traffic; its FLOPs are small beside and rough.
 Passes passes(const Primitive& p, std::int64_t batch, bool frozen_batchnorm) {
-  const double in = static_cast<double>(batch * elements(p.input));
-  const double out = static_cast<double>(batch * elements(p.output));
+  const double in = static_cast<double>(batch) * static_cast<double>(elements(p.input));
+  const double out = static_cast<double>(batch) * static_cast<double>(elements(p.output));
   const double weights = static_cast<double>(parameter_count(p));
   const double macs = static_cast<double>(batch) * static_cast<double>(forward_macs(p));
   switch (p.kind) {
@@ -107,7 +107,7 @@ PassWork layer_work(std::span<const Layer> layers, std::int64_t batch, bool inpu
         need = true;
         // A value that several primitives read has its gradients added up.
         if (++uses[static_cast<std::size_t>(value)] > 1) {
-          const double size = static_cast<double>(batch * elements(p.input));
+          const double size = static_cast<double>(batch) * static_cast<double>(elements(p.input));
           append(work.input, {size, 3 * size, 1});
         }
       }

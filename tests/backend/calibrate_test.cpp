@@ -170,7 +170,7 @@ TEST(Calibrate, a_failing_device_ends_the_calibration) {
   EXPECT_THROW(calibrate(program, ranks, options), RunError);
 }
 
-TEST(Calibrate, a_stop_ends_it_after_the_round_under_way) {
+TEST(Calibrate, a_stop_between_rounds_ends_it) {
   const Program program = scheduled("ppll", 2, 1);
   NullBackend backend{StageCosts(2)};
   Ranks ranks(backend, program, {});

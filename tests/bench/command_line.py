@@ -7,24 +7,10 @@ Usage: command_line.py PROGRAM SOURCE_DIR
 import json
 import pathlib
 import shlex
-import subprocess
-import sys
 import tempfile
 import unittest
 
-PROGRAM = pathlib.Path(sys.argv[1]).resolve()
-SOURCE = pathlib.Path(sys.argv[2]).resolve()
-SLOTS = ["--cost", "F=1,I=1,W=1"]
-MS = 1_000_000
-
-
-def run(*arguments, cwd=None):
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, cwd=cwd)
-
-
-def results(*arguments):
-    answer = run(*arguments, "--json")
-    return answer.returncode, json.loads(answer.stdout)["results"]
+from program import MS, SLOTS, SOURCE, WITH_TORCH, main, results, run
 
 
 class Predict(unittest.TestCase):
@@ -260,14 +246,13 @@ class Readme(unittest.TestCase):
         self.assertGreaterEqual(len(lines), 6)
         with tempfile.TemporaryDirectory() as folder:
             (pathlib.Path(folder) / "scenarios").symlink_to(SOURCE / "scenarios")
-            with_torch = (PROGRAM.parent / "bubblescope-torch").exists()
             for line in lines:
                 words = shlex.split(line)[1:]
                 if words[0] == "run":
-                    if not with_torch:
+                    if not WITH_TORCH:
                         continue
                     words += ["--repeats", "1"]
-                if words[0] in ("compare", "report") and not with_torch:
+                if words[0] in ("compare", "report") and not WITH_TORCH:
                     continue
                 with self.subTest(line=line):
                     answer = run(*words, cwd=folder)
@@ -275,4 +260,4 @@ class Readme(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    main()

@@ -141,7 +141,10 @@ TEST_F(Training, a_run_that_diverges_leaves_the_last_checkpoint_whole) {
   const Program what = program("ppll", 2, 4);
   write_checkpoint({3, {{"kept", "yes"}}, {}}, folder_ / "run");
   SmallRun run(config, what);
-  EXPECT_THROW(train(what, run.ranks(), config, {.epochs = 2, .checkpoint = folder_ / "run"}), RunError);
+  const TrainingLog log = train(what, run.ranks(), config, {.epochs = 2, .checkpoint = folder_ / "run"});
+  EXPECT_THAT(log.failure, AllOf(HasSubstr("rank"), HasSubstr("iteration"), HasSubstr("nan")));
+  EXPECT_EQ(log.losses.size(), static_cast<std::size_t>(log.iterations));
+  for (const double loss : log.losses) EXPECT_TRUE(std::isfinite(loss));
   EXPECT_EQ(read_checkpoint(folder_ / "run").run.at("kept"), "yes");
 }
 

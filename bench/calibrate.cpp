@@ -1,0 +1,81 @@
+// `bubblescope calibrate`: how long every op takes on this machine, kept as a profile.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "analysis/table.hpp"
+#include "bench/commands.hpp"
+#include "bench/cpu_backend.hpp"
+#include "bench/interrupt.hpp"
+#include "bench/progress.hpp"
+#include "bench/real_run.hpp"
+#include "sim/core/error.hpp"
+#include "sim/core/write_file.hpp"
+
+namespace bubblescope {
+namespace {
+
+struct Options {
+  std::string scenario;
+  ScheduleFlags flags;
+  std::string output;
+  std::int64_t repeats = 0;
+  bool json = false;
+};
+
+int calibrate_scenario(const Options& options, const CommandLine& line) {
+  Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
+  if (options.repeats > 0) scenario.run.repeats = options.repeats;
+  if (scenario.backend.name == "cpu") need_torch(line.arguments);
+  const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
+  refuse_hopeless(scenario, experiments, false);
+  if (!options.output.empty()) require_writable_file(options.output);
+  const Interrupt interrupt;
+  Progress progress("calibrating", static_cast<std::int64_t>(experiments.size()) * scenario.run.repeats);
+  MeasureOptions measure;
+  measure.stop = interrupt.flag();
+  measure.progress = [&](const std::string& what) { progress.label(what); };
+  measure.piece_done = [&] { progress.advance(); };
+  const MeasuredRun result = calibrate_experiments(scenario, experiments, backend_of(scenario), measure);
+  progress.done();
+  if (const std::string why = nothing_measured(result); !why.empty()) throw RunError(why + ": there is nothing to keep");
+  if (options.json) {
+    fmt::print("{}", profile_to_json(result.profile));
+  } else {
+    for (const Measurement& measurement : result.profile.measurements) {
+      Table table{{{"stage", Align::right}, {"op", Align::left}, {"alone", Align::right}, {"± spread", Align::right}, {"busy", Align::right}, {"± spread", Align::right}, {"busy/alone", Align::right}, {"samples", Align::right}}, {}};
+      for (const MeasuredOp& op : measurement.ops) {
+        table.rows.push_back({std::to_string(op.stage), std::string(mnemonic(op.kind)), format_duration(op.alone.median), format_duration(op.alone.spread()),
+                              op.busy.count ? format_duration(op.busy.median) : "-", op.busy.count ? format_duration(op.busy.spread()) : "-",
+                              op.busy.count ? fmt::format("{:.2f}", op.busy_factor()) : "-", std::to_string(op.alone.count)});
+      }
+      fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(table));
+    }
+    fmt::print("hand-over between ranks {}, barrier {}\n", format_duration(result.profile.link_latency), format_duration(result.profile.sync));
+  }
+  // Last: a full disk must not take what was measured with it.
+  if (!options.output.empty()) {
+    write_profile(result.profile, options.output);
+    if (!options.json) fmt::print("{}\n", options.output);
+  }
+  return tell_early_end(result, scenario);
+}
+
+}  // namespace
+
+void add_calibrate(CommandLine& line) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = add_command(line, "calibrate", "Measures every op of a scenario on this machine, alone and with the other ranks busy",
+                                  "bubblescope calibrate scenarios/demo.toml -o profile.json");
+  command->add_option("scenario", options->scenario, "A scenario file")->required()->type_name("SCENARIO.toml");
+  command->add_option("--schedule", options->flags.schedule, "Only these schedules, separated by commas");
+  command->add_option("--repeats", options->repeats, "Rounds; default: the scenario's")->check(CLI::Range(1, 1000));
+  command->add_option("-o,--output", options->output, "Profile to write")->type_name("FILE");
+  add_set_flag(*command, options->flags);
+  add_option_flags(*command, options->flags);
+  command->add_flag("--json", options->json, "The profile on standard output");
+  command->callback([options, &line] { line.chosen = [options, &line] { return calibrate_scenario(*options, line); }; });
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,206 @@
+# What does not fit, cannot be scheduled, diverges or cannot be written, met through the program.
+"""Faults of a run: memory, ranks, deadlocks, NaN losses, output folders, stored files of another run."""
+
+import json
+import os
+import subprocess
+
+from program import PROGRAM, SLOTS, InFolder, files_of, main, needs_torch, results, run
+from scenarios import mlp, null
+
+
+class TooMuch(InFolder):
+    def test_more_memory_than_the_device_has_is_predicted_and_not_run(self):
+        scenario = self.write("s.toml", mlp('name = "gpipe"', cluster='memory = "1MB"', width=512))
+        answer = run("predict", scenario)
+        self.assertEqual(answer.returncode, 0)
+        self.assertRegex(answer.stdout, r"gpipe: rank \d needs \S+ MiB, but its device has \S+")
+        self.assertRegex(json.loads(run("predict", scenario, "--json").stdout)["notes"][0], r"gpipe: rank \d needs")
+
+    @needs_torch
+    def test_more_memory_than_the_device_has_is_refused(self):
+        scenario = self.write("s.toml", mlp('name = "gpipe"', cluster='memory = "1MB"', width=512))
+        for mode in [["run"], ["run", "--train"], ["calibrate"]]:
+            self.assertRegex(self.fails(1, *mode, scenario, cwd=self.folder), r"gpipe: rank \d needs .* not run")
+        self.assertEqual(files_of(self.folder), ["s.toml"])
+
+    @needs_torch
+    def test_more_memory_than_the_machine_has_is_refused(self):
+        huge = self.write("s.toml", mlp('name = "gpipe"', width=1000000, ranks=1))
+        self.assertRegex(self.fails(1, "run", huge), r"s\.toml: .*this machine has .* not run")
+        data = self.write("d.toml", mlp('name = "gpipe"').replace("samples = 64", "samples = 1000000000").replace("[3, 8, 8]", "[3, 512, 512]"))
+        self.assertRegex(self.fails(1, "run", data), r"d\.toml: .*this machine has .* not run")
+
+    def test_more_ranks_than_core_lists_is_refused_with_its_place(self):
+        scenario = self.write("s.toml", null('name = "gpipe"', ranks=3).replace('name = "null"', 'name = "null"\ncores = [[0], [0]]'))
+        self.assertRegex(self.fails(2, "run", scenario), r"s\.toml:\d+:\d+: 'cores' has 2 lists for 3 ranks")
+
+    @needs_torch
+    def test_a_core_that_is_not_there_is_named(self):
+        scenario = self.write("s.toml", mlp('name = "gpipe"', extra="[backend]\ncores = [[0], [4095]]\n"))
+        self.assertIn("core 4095", self.fails(2, "run", scenario))
+
+    def test_more_ranks_than_layers_is_refused(self):
+        scenario = self.write("s.toml", mlp('name = "gpipe"\nmicrobatches = 2', ranks=9))
+        for command in ["predict", "run"] if os.path.exists(f"{PROGRAM}-torch") else ["predict"]:
+            self.assertRegex(self.fails(2, command, scenario), r"gpipe.*mlp cannot be cut into 9 stages; expected 1 to 4")
+
+    def test_times_that_do_not_fit_into_64_bits_are_refused(self):
+        message = self.fails(2, "predict", "--schedule", "gpipe", "--ranks", 2, "--microbatches", 400, "--cost", "F=9e8s,B=1")
+        self.assertIn("years", message)
+        scenario = self.write("s.toml", mlp('name = "gpipe"').replace("batch = 16", "batch = 1000000000").replace("[3, 8, 8]", "[3, 4096, 4096]"))
+        self.assertRegex(self.fails(2, "predict", scenario), "petabyte|years")
+
+    def test_a_queue_longer_than_any_run_is_predicted_as_unbounded(self):
+        shape = ["predict", "--schedule", "ppll", "--ranks", 2, "--microbatches", 4, "--cost", "F=1:3,LB=1"]
+        (_, (long,)), (_, (longer,)) = results(*shape, "--queue", 1000), results(*shape, "--queue", 2000000000)
+        for key in ["makespan_ns", "period_ns"]:
+            self.assertEqual(long[key], longer[key])
+        self.assertEqual(long["period_ns"], 4_000_000)  # the slower rank's F + LB per batch
+
+
+class Deadlock(InFolder):
+    CYCLE = "0F0,0B0,0F1,0B1\n1F1,1B1,1F0,1B0\n"
+
+    def test_check_and_predict_show_the_cycle(self):
+        file = self.write("bad.csv", self.CYCLE)
+        for answer in [run("check", file), run("predict", "--program", file, *SLOTS)]:
+            self.assertEqual(answer.returncode, 1)
+            self.assertGreaterEqual(answer.stdout.count("waits for"), 2)
+
+    def test_a_deadlock_of_the_channels_alone_is_found(self):
+        # Rank 0 hands on F1 before it takes B0, rank 1 hands back B0 before it takes F1: with senders
+        # that stand until they are heard, both stand for ever.
+        text = run("export", "--schedule", "1f1b", "--ranks", 2, "--microbatches", 2, "--as", "psched").stdout
+        self.assertEqual(run("check", self.write("good.psched", text)).returncode, 0)
+        file = self.write("bad.psched", text.replace("#channel default", "#channel default fifo=edge capacity=0 receive=use send=hold"))
+        for answer in [run("check", file), run("predict", "--program", file, *SLOTS)]:
+            self.assertEqual(answer.returncode, 1)
+            self.assertIn("0SEND_F1", answer.stdout)
+            self.assertIn("1SEND_B0", answer.stdout)
+        answer = run("predict", "--program", file, *SLOTS, "--json")
+        self.assertEqual(answer.returncode, 1)
+        self.assertIsNone(json.loads(answer.stdout)["results"][0]["makespan_ns"])
+
+
+@needs_torch
+class Divergence(InFolder):
+    def test_a_run_says_where_and_keeps_what_the_others_measured(self):
+        # Weight decay alone multiplies the weights by 1 - 1e30 * 1e-4 in every step.
+        wild = self.write("s.toml", mlp('name = "naive"', 'name = "ppll"', rate=1e30))
+        message = self.fails(1, "run", wild, "--out", self.folder / "all")
+        self.assertRegex(message, r"rank \d+|stage \d+")
+        self.assertRegex(message, r"iteration \d+ is -?(nan|inf)")
+        self.assertFalse((self.folder / "all/run.json").exists())
+        self.assertFalse((self.folder / "all/report.html").exists())
+
+    def test_training_ends_with_its_losses_kept_and_no_checkpoint(self):
+        wild = self.write("s.toml", mlp('name = "1f1b"\nmicrobatches = 2', rate=1e30))
+        message = self.fails(1, "run", wild, "--train", "--out", self.folder / "out")
+        self.assertRegex(message, r"1f1b: rank 1, op \d+ \(1F\d\), iteration \d+: .*loss of stage 1 in iteration \d+ is -?(nan|inf)")
+        self.assertEqual(files_of(self.folder / "out"), ["1f1b.training.json"])
+        log = json.loads((self.folder / "out/1f1b.training.json").read_text())
+        self.assertEqual((log["status"], log["planned_iterations"]), ("failed", 12))
+        self.assertIn("stage 1", log["failure"])
+        self.assertEqual(len(log["losses"]), log["iterations"])
+        self.assertGreaterEqual(log["iterations"], 1)
+        self.assertTrue(all(isinstance(loss, float) for loss in log["losses"]))
+
+
+class Outputs(InFolder):
+    SCENARIO = null('name = "gpipe"\nmicrobatches = 2')
+
+    def test_a_file_in_place_of_the_folder_is_told_before_the_run(self):
+        self.write("out", "mine")
+        message = self.fails(2, "run", self.write("s.toml", self.SCENARIO), "--out", self.folder / "out")
+        self.assertIn(f"{self.folder}/out: nothing can be written there", message)
+        self.assertEqual((self.folder / "out").read_text(), "mine")
+        self.assertIn("is a folder", self.fails(2, "calibrate", self.folder / "s.toml", "-o", self.folder))
+
+    def test_a_folder_without_permission_is_told_before_the_run(self):
+        target = "/proc/sys/kernel" if os.geteuid() == 0 else "/"
+        self.assertIn(f"{target}: nothing can be written there", self.fails(2, "run", self.write("s.toml", self.SCENARIO), "--out", target))
+
+    def test_results_that_nobody_gets_are_no_success(self):
+        with open("/dev/full", "w") as full:
+            for command in [["list"], ["predict", "--schedule", "gpipe", "--ranks", 2, "--microbatches", 2, *SLOTS, "--json"], ["--version"]]:
+                answer = subprocess.run([PROGRAM, *map(str, command)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+                self.assertEqual(answer.returncode, 1, command)
+                self.assertIn("standard output cannot be written: No space left", answer.stderr)
+
+    def test_a_run_over_an_older_one_leaves_no_report_of_the_older_one(self):
+        out = self.folder / "out"
+        for name in ["run.json", "report.md", "report.html", "report.json"]:
+            self.write(f"out/{name}", "of another run")
+        self.assertEqual(run("run", self.write("s.toml", self.SCENARIO + '[output]\nformats = ["json"]\n'), "--out", out).returncode, 0)
+        self.assertFalse({"report.md", "report.html"} & set(files_of(out)))
+        self.assertFalse(json.loads((out / "run.json").read_text())["partial"])
+
+    def test_a_full_disk_loses_nothing_that_was_on_the_terminal(self):
+        out = self.folder / "disk"
+        out.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", out], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            self.skipTest("a small tmpfs cannot be mounted here (not root, or not allowed): " + mounted.stderr.strip())
+        self.addCleanup(subprocess.run, ["umount", out], check=True)
+        answer = run("run", self.write("s.toml", self.SCENARIO), "--out", out)
+        self.assertEqual(answer.returncode, 1)
+        self.assertRegex(answer.stderr, r"bubblescope: \S+/disk/\S+: cannot be written: No space left on device")
+        self.assertIn("gpipe", answer.stdout)
+        self.assertFalse(set(files_of(out)) & {"report.html"}, files_of(out))
+        self.assertFalse([name for name in files_of(out) if name.endswith(".partial")])
+
+
+class StoredFiles(InFolder):
+    """Profiles, checkpoints and run folders that are cut short or of something else."""
+
+    def test_a_profile_of_something_else_is_told(self):
+        scenario = self.write("s.toml", null('name = "gpipe"\nmicrobatches = 2'))
+        profile = self.folder / "p.json"
+        self.assertEqual(run("calibrate", scenario, "-o", profile).returncode, 0)
+        with_profile = self.write("q.toml", self.profiled('name = "gpipe"\nmicrobatches = 2'))
+        self.assertEqual(run("predict", with_profile).returncode, 0)
+        self.assertRegex(self.fails(2, "predict", self.write("q.toml", self.profiled('name = "naive"'))), r"no measurement of 'naive'; it has 'gpipe'")
+        self.assertRegex(self.fails(2, "predict", self.write("q.toml", self.profiled('name = "gpipe"\nmicrobatches = 3', ranks=3, batch=9))), r"p\.json was measured with 2 stages, but the schedule has 3")
+        text = profile.read_text()
+        for damaged in [text[:len(text) // 2], "", "[]", '{"schema_version": 9}', text.replace('"count"', '"cunt"')]:
+            profile.write_text(damaged)
+            self.assertIn("p.json", self.fails(2, "predict", self.write("q.toml", self.profiled('name = "gpipe"\nmicrobatches = 2'))))
+
+    @staticmethod
+    def profiled(schedule, ranks=2, batch=8):
+        return mlp(schedule, ranks=ranks, extra='[costs]\nsource = "profile"\nprofile = "p.json"\n').replace("batch = 16", f"batch = {batch}")
+
+    @needs_torch
+    def test_a_checkpoint_cut_short_changed_or_of_another_run_is_not_resumed(self):
+        scenario = self.write("s.toml", mlp('name = "naive"', epochs=1))
+        out = self.folder / "out"
+        train = ["run", scenario, "--train", "--out", out]
+        self.assertEqual(run(*train).returncode, 0)
+        file = out / "naive.checkpoint"
+        whole = file.read_bytes()
+        changed = bytearray(whole)
+        changed[whole.index(b'"iteration":"') + 13] ^= 1
+        for content, expected in [(whole[:-9], "truncated"), (whole[:40], "truncated"), (b"", "truncated"), (b"PK\3\4" * 99, "not a checkpoint"), (bytes(changed), "damaged")]:
+            file.write_bytes(content)
+            self.assertRegex(self.fails(2, *train, "--resume"), rf"naive\.checkpoint: .*{expected}.*expected a checkpoint")
+            self.assertEqual(file.read_bytes(), content)
+        file.write_bytes(whole)
+        self.assertRegex(self.fails(2, *train, "--resume", "--seed", 7), r"naive\.checkpoint: .*seed is '0'; expected '7'")
+        file.unlink()
+        self.assertRegex(self.fails(2, *train, "--resume"), r"naive\.checkpoint: cannot be read")
+
+    def test_half_a_run_folder_makes_no_report(self):
+        out = self.folder / "out"
+        self.assertEqual(run("run", self.write("s.toml", null('name = "gpipe"\nmicrobatches = 2')), "--out", out).returncode, 0)
+        next((out / "timelines").glob("*.measured.json")).unlink()
+        self.assertIn("measured.json: cannot be read", self.fails(2, "report", out, "--out", self.folder / "again"))
+        (out / "run.json").write_text((out / "run.json").read_text()[:100])
+        self.assertIn("run.json", self.fails(2, "report", out, "--out", self.folder / "again"))
+        (out / "run.json").unlink()
+        self.assertIn("run.json", self.fails(2, "report", out, "--out", self.folder / "again"))
+        self.assertFalse((self.folder / "again").exists())
+
+
+if __name__ == "__main__":
+    main()
