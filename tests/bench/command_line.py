@@ -7,10 +7,11 @@ Usage: command_line.py PROGRAM SOURCE_DIR
 import json
 import pathlib
 import shlex
+import sys
 import tempfile
 import unittest
 
-from program import MS, SLOTS, SOURCE, WITH_TORCH, main, results, run
+from program import MS, PROGRAM, SLOTS, SOURCE, WITH_TORCH, main, results, run
 
 
 class Predict(unittest.TestCase):

@@ -71,6 +71,14 @@ class Started:
             time.sleep(0.005)
         return self
 
+    def wait_for_threads(self, count):
+        """Returns once the program has that many threads: its ranks are at work, beside the main one."""
+        while len(os.listdir(f"/proc/{self.process.pid}/task")) < count:
+            assert time.monotonic() < self.end and self.process.poll() is None, self.said
+            time.sleep(0.005)
+        time.sleep(0.2)  # until the first of them is in its op
+        return self
+
     def send(self, number):
         self.process.send_signal(number)
         return self
@@ -115,7 +123,7 @@ class Measuring(InFolder):
 
     def test_a_second_ctrl_c_ends_it_at_once(self):
         # One op takes an hour: nobody waits for its end.
-        started = self.start(slow("gpipe", forward="3600s")).wait_for_handler().send(signal.SIGINT)
+        started = self.start(slow("gpipe", forward="3600s")).wait_for_threads(3).send(signal.SIGINT)
         time.sleep(0.2)  # two signals at once would be one
         self.assertIsNone(started.process.poll())
         code, output, _ = started.send(signal.SIGINT).ended()
