@@ -46,7 +46,8 @@ bool updates_every_microbatch(const Program& program);
 
 /// Steady-state time per iteration (per microbatch for Programs that update every microbatch), with
 /// iterations following each other without a barrier: the largest cycle mean of one iteration's graph
-/// with each rank's last op joined to its first. Nothing on a deadlock. `program` has one iteration.
+/// with each rank's last op joined to its first. A Program of several iterations is joined to itself as
+/// a whole, and the period is the mean of its iterations. Nothing on a deadlock.
 std::optional<Nanos> steady_period(const Program& program, const StageCosts& costs,
                                    const Cluster& cluster, const SimulateOptions& options = {});
 

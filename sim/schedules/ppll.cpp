@@ -18,6 +18,9 @@ Schedule ppll_schedule();
 
 namespace {
 
+/// Entries are whole boundary activations: no machine holds more, and no run needs more.
+constexpr double kLongestQueue = 1e6;
+
 Program generate_ppll(const ScheduleShape& shape) {
   const Schedule& schedule = find_schedule("ppll");
   const auto accumulate = static_cast<std::int32_t>(option_number(schedule, shape, "accumulate"));
@@ -54,7 +57,7 @@ Schedule ppll_schedule() {
   schedule.memory = "1 microbatch on every rank, and up to Q boundary activations in its queue";
   schedule.bubble = "fill only with equal stages: early (p-1)F/(mc+(p-1)F), late (p-1)/(m+p-1), c = F+A+LB+U; "
                     "else rank r idles 1 - c_r/max c in the steady state";
-  schedule.options = {{"queue", "entries a queue holds; 0: hand over directly", "2", {}, 0},
+  schedule.options = {{"queue", "entries a queue holds; 0: hand over directly", "2", {}, 0, kLongestQueue},
                       {"forward", "when the output leaves: right after the forward, or after the update", "early",
                        {"early", "late"}},
                       {"accumulate", "microbatches whose gradients are added up before an update", "1", {}, 1}};

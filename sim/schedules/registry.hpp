@@ -21,6 +21,7 @@ struct ScheduleOption {
   std::string default_value;
   std::vector<std::string> choices;  ///< allowed words; empty: a number
   double minimum = 0;                ///< of a number
+  double maximum = 1e9;              ///< of a number
   bool integer = true;               ///< of a number
 };
 

@@ -53,10 +53,21 @@ class TooMuch(InFolder):
 
     def test_a_queue_longer_than_any_run_is_predicted_as_unbounded(self):
         shape = ["predict", "--schedule", "ppll", "--ranks", 2, "--microbatches", 4, "--cost", "F=1:3,LB=1"]
-        (_, (long,)), (_, (longer,)) = results(*shape, "--queue", 1000), results(*shape, "--queue", 2000000000)
+        (_, (long,)), (_, (longer,)) = results(*shape, "--queue", 1000), results(*shape, "--queue", 1000000)
         for key in ["makespan_ns", "period_ns"]:
             self.assertEqual(long[key], longer[key])
         self.assertEqual(long["period_ns"], 4_000_000)  # the slower rank's F + LB per batch
+
+    def test_a_queue_longer_than_any_machine_holds_is_refused(self):
+        shape = ["predict", "--schedule", "ppll", "--ranks", 2, "--microbatches", 4, *SLOTS]
+        self.assertIn("at most 1000000", self.fails(2, *shape, "--queue", 1000001))
+
+    def test_a_program_file_of_several_iterations_has_the_period_of_one(self):
+        # F + LB = 3 ms: one microbatch per 3 ms, however many iterations the file holds.
+        rows = "".join(f"{','.join(f'{r}F{m}@{i},{r}A{m}@{i},{r}LB{m}@{i},{r}U{m}@{i}' for i in range(3) for m in range(2))}\n" for r in range(2))
+        file = self.write("p.psched", "#psched 1\n#profile local\n#weights latest\n#channel default fifo=edge capacity=2 receive=use send=hold\n" + rows)
+        _, (result,) = results("predict", "--program", file, "--cost", "F=1,LB=2")
+        self.assertEqual(result["period_ns"], 3_000_000)
 
 
 class Deadlock(InFolder):
