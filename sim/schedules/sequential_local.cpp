@@ -11,13 +11,13 @@
 //               rank 1  .. .. .. F0 T0 T0 | .. .. .. F1 T1 T1
 //   overlapped  rank 0  F0 T0 T0 .. | F1 T1 T1 ..
 //               rank 1  .. F0 T0 T0 | .. F1 T1 T1
-//   blockwise   rank 0  F0 T0 T0 F1 T1 T1 | .. .. .. .. .. ..
-//               rank 1  .. .. .. .. .. .. | F0 T0 T0 F1 T1 T1
+//   blockwise   rank 0  F0 T0 T0 F1 T1 T1 | .. .. .. .. .. .. |
+//               rank 1  .. .. .. .. .. .. | F0 T0 T0 F1 T1 T1 |
 //
 // With several chunks per rank stage s is on rank s mod p; one rank with all of them trains as one device
 // does, with no transfers.
 //
-// Makespan: serial and blockwise m sum_s (F_s + A_s + LB_s + U_s);
+// Makespan, and period of an iteration: serial and blockwise m sum_s (F_s + A_s + LB_s + U_s);
 // overlapped, one chunk, m max_s (F_0 + ... + F_s + A_s + LB_s + U_s).
 #include <fmt/format.h>
 
@@ -58,10 +58,11 @@ Program generate_sequential_local(const ScheduleShape& shape) {
       if ((m + 1) % accumulate == 0) row.push_back(make_op(Kind::U, stage, m));
     };
     if (blockwise) {
-      // Phase k, in which only the rank of stage k works, ends with the k-th barrier; the last with none.
+      // Phase k, in which only the rank of stage k works, ends with the k-th barrier. So does the last:
+      // else the next iteration's first block would be trained beside this one's last.
       for (Stage phase = 0; phase < stages; ++phase) {
         for (Microbatch m = 0; phase % shape.ranks == r && m < shape.microbatches; ++m) train(phase, m);
-        if (phase + 1 < stages) sync(phase);
+        sync(phase);
       }
       continue;
     }

@@ -201,6 +201,20 @@ TEST(Simulate, blockwise_local_learning_takes_the_sum_of_all_steps) {
   }));
 }
 
+TEST(Simulate, iterations_of_sequential_local_learning_do_not_overlap) {
+  // p = 2, m = 4, F = 1 ms, LB = 2 ms. Sequential local learning keeps one block at work at a time, in any
+  // variant but `overlapped`: blockwise, block 0 takes m (F + LB) = 12 ms for its batches, then block 1 as
+  // long with the cached features; only then comes the next iteration, as block 0 is trained on while
+  // nothing else runs. So 24 ms per iteration, 48 ms for two, 24 / 4 = 6 ms per batch.
+  for (const char* variant : {"serial", "blockwise"}) {
+    const Program program = add_send_recv(make("sequential-local", 2, 4, {{"variant", variant}}));
+    const StageCosts costs = stage_costs({{Kind::F, {kMillisecond}}, {Kind::LB, {2 * kMillisecond}}}, program);
+    EXPECT_EQ(compute_makespan(run(program, costs)), 24 * kMillisecond) << variant;
+    EXPECT_EQ(compute_makespan(run(repeat_iterations(program, 2), costs)), 48 * kMillisecond) << variant;
+    EXPECT_EQ(steady_period(program, costs, uniform_cluster(2)), 6 * kMillisecond) << variant;
+  }
+}
+
 TEST(Simulate, overlapped_local_learning_takes_the_slowest_rank_behind_the_forwards_before_it) {
   // Per batch max over k of (F_0 + ... + F_k + A_k + LB_k + U_k), then the barrier.
   EXPECT_TRUE(rc::check([] {
