@@ -47,12 +47,19 @@ OpCost StageCosts::of(const Program& program, const Op& op) const {
 StageCosts Costs::at(std::int64_t samples) const {
   if (by_size.empty()) throw InputError(fmt::format("no costs are known ({})", source.empty() ? "no source" : source));
   if (const auto exact = by_size.find(samples); exact != by_size.end()) return exact->second;
-  if (by_size.size() == 1) return by_size.begin()->second;
+  if (by_size.size() == 1) {
+    throw InputError(fmt::format("the costs of a microbatch of {} samples are not known, only {} ({}); expected that size, or two sizes to go by",
+                                 samples, by_size.begin()->first, source.empty() ? "no source" : source));
+  }
   auto upper = by_size.upper_bound(samples);
   if (upper == by_size.end()) upper = std::prev(upper);
   if (upper == by_size.begin()) upper = std::next(upper);
   const auto& [size_a, a] = *std::prev(upper);
   const auto& [size_b, b] = *upper;
+  if (a.stages() != b.stages()) {
+    throw InputError(fmt::format("costs are known for {} stage{} at {} samples, but for {} at {} ({}); expected the same stages at every size", a.stages(),
+                                 a.stages() == 1 ? "" : "s", size_a, b.stages(), size_b, source.empty() ? "no source" : source));
+  }
   const double weight = static_cast<double>(samples - size_a) / static_cast<double>(size_b - size_a);
   StageCosts result(a.stages());
   for (Stage s = 0; s < a.stages(); ++s) {

@@ -69,12 +69,13 @@ class StageCosts {
 
 /// Costs for any microbatch size: one StageCosts per size that was measured, published or computed.
 /// A size between two known ones is interpolated linearly, durations and bytes alike; beyond them
-/// the nearest two extrapolate, never below zero.
+/// the nearest two extrapolate, never below zero. One size alone says nothing of others.
 struct Costs {
   std::string source;  ///< `uniform`, `analytic`, `profile FILE`, ...: said in reports
   std::map<std::int64_t, StageCosts> by_size;  ///< samples per microbatch -> costs
 
-  /// Throws InputError where nothing is known.
+  /// Throws InputError where nothing is known, where another size alone is, and where the two sizes to go
+  /// by are known for different numbers of stages.
   StageCosts at(std::int64_t samples) const;
 };
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -166,7 +167,15 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   profile.versions = root.at("versions").texts();
   profile.link_latency = root.at("link").at("latency").number(0, kLongest);
   profile.sync = root.at("sync").number(0, kLongest);
-  for (const Reader& item : root.at("measurements").items()) profile.measurements.push_back(read_measurement(item));
+  std::map<std::pair<std::string, std::int64_t>, std::size_t> seen;  // schedule and size -> its measurement
+  for (const Reader& item : root.at("measurements").items()) {
+    const Measurement& measurement = profile.measurements.emplace_back(read_measurement(item));
+    const std::size_t number = profile.measurements.size() - 1;
+    const auto [first, added] = seen.try_emplace({measurement.schedule, measurement.samples}, number);
+    if (added) continue;
+    throw InputError(fmt::format("{}: 'measurements[{}]' is of '{}' with {} samples, as 'measurements[{}]' is; expected every schedule and size once", file,
+                                 number, measurement.schedule, measurement.samples, first->second));
+  }
   return profile;
 }
 

@@ -61,17 +61,5 @@ TEST(CostList, mistakes_are_named) {
   for (const char* list : {"", "F", "F=", "Q=1", "F=1,F=2", "F=x"}) EXPECT_THROW(parse_cost_list(list), InputError) << list;
 }
 
-TEST(Costs, sizes_between_known_ones_are_interpolated) {
-  Costs costs;
-  costs.by_size[8] = StageCosts(1);
-  costs.by_size[16] = StageCosts(1);
-  costs.by_size[8].at(0, Kind::F).duration = 100;
-  costs.by_size[16].at(0, Kind::F).duration = 180;
-  EXPECT_EQ(costs.at(12).at(0, Kind::F).duration, 140);
-  EXPECT_EQ(costs.at(32).at(0, Kind::F).duration, 340);
-  EXPECT_EQ(costs.at(16).at(0, Kind::F).duration, 180);
-  EXPECT_THROW(Costs{}.at(1), InputError);
-}
-
 }  // namespace
 }  // namespace bubblescope

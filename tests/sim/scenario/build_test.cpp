@@ -159,9 +159,15 @@ TEST(Build, a_profile_gives_durations_and_the_link_and_the_model_the_bytes) {
   EXPECT_EQ(build_cluster(scenario).link.latency, 3'000);
   EXPECT_EQ(build_cluster(scenario).sync, 4'000);
   EXPECT_EQ(build_cluster(parse_scenario(text + "[cluster]\nlatency = \"9us\"\n" + schedule, "a.toml")).link.latency, 9'000);
-  // A profile of another number of stages, or of other schedules, is refused.
+  // A profile of another number of stages, of other schedules or of another size is refused.
   EXPECT_THROW(only(text + "[cluster]\nranks = 4\n" + schedule), InputError);
   EXPECT_THROW(only(text + "[[schedule]]\nname = \"1f1b\"\n"), InputError);
+  try {
+    only(text + schedule + "microbatches = 4\n");
+    ADD_FAILURE() << "microbatches of 32 samples, but 64 were measured";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("32 samples"), HasSubstr("64")));
+  }
   std::filesystem::remove(file);
 }
 
