@@ -15,6 +15,14 @@ std::string_view profile_name(Profile profile) {
   return names[static_cast<std::size_t>(profile)];
 }
 
+std::string edge_text(const Channel& channel) {
+  return channel.from < 0 && channel.to < 0 ? std::string("default") : fmt::format("{}->{}", channel.from, channel.to);
+}
+
+std::string not_neighbours(const Channel& channel) {
+  return fmt::format("{} are no neighbours; expected a stage and the next one of its chain", edge_text(channel));
+}
+
 std::vector<std::string> channel_mode_names() { return {"async", "rank", "data", "edge"}; }
 
 Channel channel_mode(std::string_view name) {

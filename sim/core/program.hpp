@@ -47,7 +47,7 @@ inline constexpr std::int32_t kUnbounded = -1;
 /// The rules of one channel, the only way between ranks. Latency and bandwidth are the Cluster's.
 struct Channel {
   Stage from = -1;  ///< the edge it applies to; -1, -1 is the default of all edges
-  Stage to = -1;
+  Stage to = -1;    ///< the stage after `from` in its chain; gradients go the same edge backwards
   Fifo fifo = Fifo::none;
   std::int32_t capacity = kUnbounded;  ///< entries accepted and not yet taken; 0 is a rendezvous
   std::int64_t eager_bytes = 0;        ///< messages up to that size count as unbounded
@@ -56,6 +56,11 @@ struct Channel {
 
   friend bool operator==(const Channel&, const Channel&) = default;
 };
+
+/// `0->1`, or `default`.
+std::string edge_text(const Channel& channel);
+/// What is said of an edge whose stages do not follow each other in a chain.
+std::string not_neighbours(const Channel& channel);
 
 /// The four modes of `--channel`, with the semantics of the oracle tables: `async` (transfers are
 /// independent), `rank`, `data`, `edge` (rendezvous over that FIFO). Throws InputError.
@@ -98,7 +103,7 @@ struct Program {
 
   std::vector<Rank> stage_rank;            ///< stage -> the rank that holds it
   std::vector<std::vector<Stage>> chains;  ///< stages of each chain in forward order
-  std::vector<Channel> channels;           ///< [0] is the default; more specific ones follow
+  std::vector<Channel> channels;           ///< [0] is the default; those of single edges follow
 
   std::vector<std::vector<Op>> rows;  ///< rank -> ops in issue order
   std::vector<Compound> compounds;
@@ -117,7 +122,7 @@ struct Program {
   /// Adds a compound op of `kind` made of `ops`.
   Op make_compound(Kind kind, std::span<const Op> ops);
 
-  /// The channel that carries data from stage `from` to stage `to`.
+  /// The channel of the edge from stage `from` to `to`, the next one of its chain.
   const Channel& channel(Stage from, Stage to) const;
 
   friend bool operator==(const Program&, const Program&) = default;

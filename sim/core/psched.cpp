@@ -34,7 +34,7 @@ std::string written_name(const std::string& name) {
 std::string written_channel(const Channel& channel) {
   const Channel plain;
   std::string text = "#channel ";
-  text += channel.from < 0 ? std::string("default") : fmt::format("{}->{}", channel.from, channel.to);
+  text += edge_text(channel);
   if (channel.fifo != plain.fifo) text += " fifo=" + word(kFifos, channel.fifo);
   if (channel.capacity != plain.capacity) text += fmt::format(" capacity={}", channel.capacity);
   if (channel.eager_bytes != plain.eager_bytes) text += fmt::format(" eager={}", channel.eager_bytes);

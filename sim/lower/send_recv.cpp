@@ -138,18 +138,19 @@ class Lowering {
   }
 
   void prepare_edges() {
-    const auto way = [&](Stage stage, Stage peer, bool from_peer) {
+    const auto way = [&](Stage stage, Stage peer) {
       if (peer < 0) return Way{};
       const Rank rank = in_.stage_rank[index(peer)];
-      const Channel& channel = from_peer ? in_.channel(peer, stage) : in_.channel(stage, peer);
+      // A gradient follows the rules of the edge that its activation came by.
+      const Channel& channel = links_.next[index(stage)] == peer ? in_.channel(stage, peer) : in_.channel(peer, stage);
       return Way{peer, rank, rank == in_.stage_rank[index(stage)], channel.receive == Receive::posted};
     };
     for (Stage s = 0; s < in_.stages(); ++s) {
       const Stage previous = links_.previous[index(s)], next = links_.next[index(s)];
-      activation_in_.push_back(way(s, previous, true));
-      activation_out_.push_back(way(s, next, false));
-      gradient_in_.push_back(way(s, next, true));
-      gradient_out_.push_back(way(s, previous, false));
+      activation_in_.push_back(way(s, previous));
+      activation_out_.push_back(way(s, next));
+      gradient_in_.push_back(way(s, next));
+      gradient_out_.push_back(way(s, previous));
     }
   }
 

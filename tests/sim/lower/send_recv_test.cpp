@@ -57,6 +57,12 @@ TEST(AddSendRecv, each_edge_follows_the_receive_rule_of_its_own_channel) {
   EXPECT_EQ(rows_of(lowered).front(), "0F0,0SEND_F0,0F1,0SEND_F1,0RECV_B0,0B0,0RECV_B1,0B1");
 }
 
+TEST(AddSendRecv, gradients_follow_the_rule_of_the_edge_that_their_activations_came_by) {
+  // Posted, the receive of B0 would stand before 0F2: rank 1 sends back in round 2.
+  const Program order = program_of({"0F0,0F1,0F2,0B0,0B1,0B2", "1F0,1B0,1F1,1B1,1F2,1B2"}, "#channel 0->1 receive=use\n");
+  EXPECT_EQ(rows_of(add_send_recv(order)).front(), "0F0,0SEND_F0,0F1,0SEND_F1,0F2,0SEND_F2,0RECV_B0,0B0,0RECV_B1,0B1,0RECV_B2,0B2");
+}
+
 TEST(AddSendRecv, bidirectional_chains_are_independent) {
   // Chain 0: stage 0 on rank 0, 1 on rank 1. Chain 1: stage 2 on rank 1, 3 on rank 0.
   // Round 1: 0F0 and 2F1 send.  Round 2: 3F1, 1F0.  Round 3: 3B1 sends, its receive stands before
