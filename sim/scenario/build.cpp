@@ -139,12 +139,14 @@ std::vector<std::int32_t> cut_points(const Scenario& scenario, const LayerGraph&
 
 Cluster build_cluster(const Scenario& scenario) {
   const ClusterConfig& config = scenario.cluster;
-  Cluster cluster = uniform_cluster(config.ranks, {.latency = config.link.latency, .bandwidth = config.link.bandwidth, .staging = config.link.staging});
+  Cluster cluster = uniform_cluster(config.ranks, {.latency = std::max<Nanos>(0, config.link.latency),
+                                                   .bandwidth = std::max(0.0, config.link.bandwidth),
+                                                   .staging = std::max(0.0, config.link.staging)});
   cluster.name = fmt::format("{} x {}", config.ranks, config.device);
   std::fill(cluster.devices.begin(), cluster.devices.end(), build_device(scenario));
   if (scenario.costs.source == "profile") {
     const CostProfile profile = read_profile(scenario.costs.profile);
-    if (config.link.latency == 0 && config.link.bandwidth == 0 && config.link.staging == 0) cluster.link = profile.link();
+    if (!config.link.given()) cluster.link = profile.link();
     cluster.sync = profile.sync;
   }
   const auto& cores = scenario.backend.cores;

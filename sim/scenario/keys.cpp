@@ -236,9 +236,10 @@ std::vector<Key> make_keys() {
       row<Machine<&C::device>>({.section = "cluster", .name = "device", .choices = hardware_names,
           .meaning = "The device, from the hardware catalog."}),
       row<Wire<&LinkConfig::latency>>({.section = "cluster", .name = "latency", .type = duration, .minimum = 0,
-          .meaning = "Time a message takes besides its bytes, between any two ranks."}),
+          .default_text = "the profile's, else 0", .meaning = "Time a message takes besides its bytes, between any two ranks."}),
       row<Wire<&LinkConfig::bandwidth>>({.section = "cluster", .name = "bandwidth", .type = bandwidth, .minimum = 0,
-          .default_text = "0 (infinite)", .meaning = "Bytes per second between any two ranks."}),
+          .default_text = "0 (infinite)", .meaning = "Bytes per second between any two ranks. A profile's link counts only "
+                                                     "where none of `latency`, `bandwidth` and `staging` is given."}),
       row<Wire<&LinkConfig::staging>>({.section = "cluster", .name = "staging", .type = bandwidth, .minimum = 0,
           .default_text = "0 (none)",
           .meaning = "Queues of local schedules go through host memory: the sender's compute stream copies out, then "

@@ -158,7 +158,10 @@ TEST(Build, a_profile_gives_durations_and_the_link_and_the_model_the_bytes) {
   EXPECT_TRUE(experiment.costs.has_bytes());
   EXPECT_EQ(build_cluster(scenario).link.latency, 3'000);
   EXPECT_EQ(build_cluster(scenario).sync, 4'000);
-  EXPECT_EQ(build_cluster(parse_scenario(text + "[cluster]\nlatency = \"9us\"\n" + schedule, "a.toml")).link.latency, 9'000);
+  // The profile's link, unless the scenario gives one, be it one that takes no time.
+  for (const auto& [keys, latency] : {std::pair("latency = \"9us\"", 9'000), {"latency = 0", 0}, {"bandwidth = 0", 0}, {"staging = 0", 0}}) {
+    EXPECT_EQ(build_cluster(parse_scenario(text + "[cluster]\n" + keys + "\n" + schedule, "a.toml")).link.latency, latency) << keys;
+  }
   // A profile of another number of stages, of other schedules or of another size is refused.
   EXPECT_THROW(only(text + "[cluster]\nranks = 4\n" + schedule), InputError);
   EXPECT_THROW(only(text + "[[schedule]]\nname = \"1f1b\"\n"), InputError);
