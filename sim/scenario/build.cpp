@@ -168,20 +168,23 @@ void check_microbatches(const ScheduleConfig& config, const Scenario& scenario) 
   const std::int64_t microbatches = resolved_microbatches(config, scenario);
   const std::string_view origin = config.microbatches == 0 ? " (the default)" : "";
   if (local && microbatches % training.accumulate != 0) {
-    throw InputError(fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; expected a multiple",
+    throw ShapeError(fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; expected a multiple",
                                  microbatches, origin, training.accumulate));
   }
   if (!local && training.batch % microbatches != 0) {
-    throw InputError(fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
+    throw ShapeError(fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
                                  microbatches, origin, config.name, training.batch));
   }
 }
 
 Experiment build_experiment(const Scenario& scenario, const ScheduleConfig& schedule) {
+  const auto text = [&](const InputError& error) { return fmt::format("{}: schedule '{}': {}", scenario.file.string(), schedule.label, error.what()); };
   try {
     return build(scenario, schedule);
+  } catch (const ShapeError& error) {
+    throw ShapeError(text(error));
   } catch (const InputError& error) {
-    throw InputError(fmt::format("{}: schedule '{}': {}", scenario.file.string(), schedule.label, error.what()));
+    throw InputError(text(error));
   }
 }
 

@@ -83,10 +83,10 @@ void check_shape(const Schedule& schedule, const ScheduleShape& shape) {
   const std::int64_t stages = shape.ranks * per_rank;
   constexpr std::int64_t max_stages = std::numeric_limits<std::int16_t>::max();
   if (stages > max_stages) {
-    throw InputError(fmt::format("schedule '{}' for {} stages; expected at most {}", schedule.name, stages, max_stages));
+    throw ShapeError(fmt::format("schedule '{}' for {} stages; expected at most {}", schedule.name, stages, max_stages));
   }
   if (stages * shape.microbatches > kMaxPairs) {
-    throw InputError(fmt::format("schedule '{}' for {} stages and {} microbatches; expected a product of at most {}",
+    throw ShapeError(fmt::format("schedule '{}' for {} stages and {} microbatches; expected a product of at most {}",
                                  schedule.name, stages, shape.microbatches, kMaxPairs));
   }
 }

@@ -51,7 +51,8 @@ std::span<const Schedule> schedules();
 const Schedule& find_schedule(std::string_view name);
 
 /// Checks shape and options against the schedule's table, fills defaults in, generates, and checks
-/// the result (V1, V2). Throws InputError that names the option or the shape's limit.
+/// the result (V1, V2). Throws InputError that names the option; ShapeError where the schedule cannot have
+/// so many ranks and microbatches.
 Program generate(const Schedule& schedule, ScheduleShape shape);
 
 /// An option's value (given or default) as text, or as a number. For generators.

@@ -79,6 +79,21 @@ class Deadlock(InFolder):
             self.assertEqual(answer.returncode, 1)
             self.assertGreaterEqual(answer.stdout.count("waits for"), 2)
 
+    def test_a_batch_of_transfers_is_a_finding(self):
+        file = self.write("batch.psched", "#psched 1\n0F0,(0SEND_F0;0RECV_B0)BATCH_P2P,0B0\n1RECV_F0,1F0,1B0,1SEND_B0\n")
+        answer = run("check", file)
+        self.assertEqual(answer.returncode, 1, answer.stderr)
+        self.assertIn("expected its sends and receives one by one", answer.stdout)
+        self.assertIn("one by one", self.fails(2, "predict", "--program", file, *SLOTS))
+
+    def test_one_edges_rules_are_not_those_of_all(self):
+        # Rank 0 works 1 ms per microbatch, rank 1 as long, rank 2 twice: a rendezvous between 0 and 1 alone, then
+        # a queue without end: rank 1 never waits for rank 2, so rank 0 is through after 4 ms.
+        rows = "".join(",".join(f"{r}F{m}" for m in range(4)) + "\n" for r in range(3))
+        file = self.write("edge.psched", "#psched 1\n#profile forward-only\n#channel 0->1 capacity=0 receive=use send=hold\n" + rows)
+        _, (result,) = results("predict", "--program", file, "--cost", "F=1:1:2")
+        self.assertEqual([rank["span_ns"] for rank in result["ranks_detail"]], [4_000_000, 4_000_000, 8_000_000])
+
     def test_a_deadlock_of_the_channels_alone_is_found(self):
         # Rank 0 hands on F1 before it takes B0, rank 1 hands back B0 before it takes F1: with senders
         # that stand until they are heard, both stand for ever.

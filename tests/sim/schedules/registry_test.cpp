@@ -85,6 +85,24 @@ TEST(Registry, shapes_must_be_positive_and_not_beyond_what_ops_can_number) {
   EXPECT_THAT(error_for(1000, 2000000000, "1"), testing::HasSubstr("product"));
 }
 
+TEST(Registry, a_shape_that_only_this_schedule_cannot_have_is_an_error_of_its_own_kind) {
+  // 9 microbatches on 4 ranks: 2 rounds, which do not divide 9. All others can have that shape.
+  for (const Schedule& schedule : schedules()) {
+    if (schedule.name == "interleaved-1f1b") {
+      EXPECT_THROW(generate(schedule, {.ranks = 4, .microbatches = 9}), ShapeError);
+    } else {
+      EXPECT_NO_THROW(generate(schedule, {.ranks = 4, .microbatches = 9})) << schedule.name;
+    }
+    try {
+      generate(schedule, {.ranks = 0, .microbatches = 9});
+      ADD_FAILURE() << schedule.name;
+    } catch (const ShapeError&) {
+      ADD_FAILURE() << schedule.name << ": no schedule has 0 ranks";
+    } catch (const InputError&) {
+    }
+  }
+}
+
 TEST(Registry, options_are_read_as_given_or_by_default) {
   const Schedule& ppll = find_schedule("ppll");
   EXPECT_EQ(option_number(ppll, {}, "queue"), 2);
