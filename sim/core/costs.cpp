@@ -18,6 +18,13 @@ std::int64_t blend(std::int64_t a, std::int64_t b, double weight) {
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(value + 0.5)));
 }
 
+OpCost blend(const OpCost& a, const OpCost& b, double weight) {
+  return {.duration = blend(a.duration, b.duration, weight),
+          .busy_factor = std::max(1.0, a.busy_factor + std::clamp(weight, 0.0, 1.0) * (b.busy_factor - a.busy_factor)),
+          .spread = blend(a.spread, b.spread, weight),
+          .launches = static_cast<std::int32_t>(blend(a.launches, b.launches, weight))};
+}
+
 }  // namespace
 
 bool StageCosts::has_bytes() const {
@@ -25,16 +32,17 @@ bool StageCosts::has_bytes() const {
 }
 
 OpCost StageCosts::of(const Program& program, const Op& op) const {
-  if (!is_compound(op.kind)) return op.stage >= 0 && op.stage < stages() ? at(op.stage, op.kind) : OpCost{};
-  const auto parts = program.parts_of(op);
-  if (!parts.empty() && parts.front().stage >= 0 && parts.front().stage < stages()) {
-    const OpCost& own = at(parts.front().stage, op.kind);
-    if (own.duration > 0) return own;
-  }
+  if (is_compound(op.kind)) return of_compound(program.parts_of(op));
+  return op.stage >= 0 && op.stage < stages() ? at(op.stage, op.kind) : OpCost{};
+}
+
+OpCost StageCosts::of_compound(std::span<const Op> parts) const {
+  const auto known = [this](const Op& part) { return part.stage >= 0 && part.stage < stages(); };
+  if (!parts.empty() && known(parts.front()) && overlap(parts.front().stage)) return *overlap(parts.front().stage);
   OpCost sum;
   double busy = 0;
   for (const Op& part : parts) {
-    const OpCost cost = of(program, part);
+    const OpCost cost = known(part) ? at(part.stage, part.kind) : OpCost{};
     sum.duration += cost.duration;
     sum.spread += cost.spread;
     sum.launches += cost.launches;
@@ -65,14 +73,9 @@ StageCosts Costs::at(std::int64_t samples) const {
   for (Stage s = 0; s < a.stages(); ++s) {
     for (int k = 0; k < kKinds; ++k) {
       const Kind kind = static_cast<Kind>(k);
-      const OpCost& ca = a.at(s, kind);
-      const OpCost& cb = b.at(s, kind);
-      OpCost& out = result.at(s, kind);
-      out.duration = blend(ca.duration, cb.duration, weight);
-      out.spread = blend(ca.spread, cb.spread, weight);
-      out.launches = static_cast<std::int32_t>(blend(ca.launches, cb.launches, weight));
-      out.busy_factor = std::max(1.0, ca.busy_factor + std::clamp(weight, 0.0, 1.0) * (cb.busy_factor - ca.busy_factor));
+      result.at(s, kind) = blend(a.at(s, kind), b.at(s, kind), weight);
     }
+    if (a.overlap(s) && b.overlap(s)) result.overlap(s) = blend(*a.overlap(s), *b.overlap(s), weight);
     const StageBytes& ba = a.bytes(s);
     const StageBytes& bb = b.bytes(s);
     StageBytes& out = result.bytes(s);

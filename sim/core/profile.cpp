@@ -108,7 +108,12 @@ double MeasuredOp::busy_factor() const {
 StageCosts stage_costs(const Measurement& measurement) {
   StageCosts costs(measurement.stages);
   for (const MeasuredOp& op : measurement.ops) {
-    costs.at(op.stage, op.kind) = {op.alone.median, op.busy_factor(), op.alone.spread(), op.launches};
+    const OpCost cost{op.alone.median, op.busy_factor(), op.alone.spread(), op.launches};
+    if (op.kind == Kind::OVERLAP_F_B) {
+      costs.overlap(op.stage) = cost;
+    } else {
+      costs.at(op.stage, op.kind) = cost;
+    }
   }
   return costs;
 }

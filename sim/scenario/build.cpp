@@ -42,8 +42,8 @@ DeviceSpec build_device(const Scenario& scenario) {
 CostList cost_list(const CostsConfig& costs) {
   CostList list;
   for (const auto& [name, times] : costs.uniform) {
-    const auto kind = name == "FB" ? std::optional(Kind::OVERLAP_F_B) : kind_from_mnemonic(name);
-    if (!kind) throw InputError(fmt::format("unknown kind of op '{}' in 'uniform'; expected one such as F or B", name));
+    const auto kind = cost_kind(name);
+    if (!kind) throw InputError(fmt::format("unknown kind of op '{}' in 'uniform'; expected one of {}", name, fmt::join(cost_kind_names(), ", ")));
     list.emplace(*kind, times);
   }
   return list;

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <type_traits>
 
+#include "sim/core/cost_list.hpp"
 #include "sim/core/program.hpp"
 #include "sim/schedules/registry.hpp"
 #include "sim/workload/auxiliary.hpp"
@@ -85,7 +86,7 @@ Names optimizer_words() { return {"sgd", "adamw"}; }
 Names rate_words() { return {"constant", "cosine"}; }
 Names precision_words() { return {"float32", "float64", "tf32", "bfloat16"}; }
 Names source_words() { return {"analytic", "profile", "uniform"}; }
-Names cost_words() { return {"F", "B", "I", "W", "R", "A", "LB", "U", "FB", "LOAD"}; }
+Names cost_words() { return cost_kind_names(); }
 Names backend_words() { return {"cpu", "null"}; }
 Names format_words() { return {"html", "md", "json"}; }
 
