@@ -247,8 +247,8 @@ struct QueueReference {
     f_start.assign(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1));
     std::vector<std::vector<Nanos>> accepted(p, std::vector<Nanos>(static_cast<std::size_t>(m), -1)), free_at(p, std::vector<Nanos>(static_cast<std::size_t>(m) + 1, 0));
     std::vector<Nanos> end(p, 0);
-    // Microbatch by microbatch, the last rank first: rank k's t-th step needs rank k+1 only up to t-1,
-    // and rank k-1's t-th acceptance, which itself needs rank k's free time before F(t).
+    // Microbatch by microbatch, the first rank first: rank k's t-th step needs rank k-1's t-th acceptance,
+    // which needs what rank k and k+1 did up to t-1.
     for (std::size_t t = 0; t < static_cast<std::size_t>(m); ++t) {
       for (std::size_t k = 0; k < p; ++k) {
         Nanos start = free_at[k][t];
