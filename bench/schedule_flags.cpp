@@ -95,7 +95,7 @@ std::string label_of(const std::string& schedule, const std::map<std::string, st
 void apply_channel(Program& program, const ScheduleFlags& flags) {
   if (flags.channel.empty()) return;
   const Channel channel = channel_mode(flags.channel);
-  if (program.profile == Profile::backprop || program.profile == Profile::delayed || program.profile == Profile::forward_only) program.channels = {channel};
+  if (!is_local(program.profile)) program.channels = {channel};
 }
 
 Case make_case(const std::string& label, const std::string& schedule, Program compute_order, const ScheduleFlags& flags) {

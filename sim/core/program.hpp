@@ -19,7 +19,13 @@ enum class Profile : std::uint8_t {
   forward_only,  ///< inference
   delayed,       ///< as backprop; a backward may use weights newer than its forward did
 };
+/// The words for profiles, in the order of the enumeration.
+const std::vector<std::string>& profile_names();
 std::string_view profile_name(Profile profile);
+/// Whether programs of the profile have local losses.
+constexpr bool is_local(Profile profile) { return profile == Profile::local || profile == Profile::local_serial; }
+/// Whether gradients cross stages.
+constexpr bool has_gradients(Profile profile) { return profile == Profile::backprop || profile == Profile::delayed; }
 
 /// Which transfers wait for each other in issue order.
 enum class Fifo : std::uint8_t {
@@ -135,18 +141,24 @@ struct ChainLinks {
   std::vector<std::uint8_t> chain;
 };
 ChainLinks chain_links(const Program& program);
+/// The stage at the other end of a send or receive; -1 where there is none.
+Stage peer_stage(const ChainLinks& links, const Op& op);
+/// The stage whose output crosses the edge that a send or receive uses, forward or as its gradient backward,
+/// which has the same size; -1 where there is none.
+Stage boundary_stage(const ChainLinks& links, const Op& op);
+/// The channel of a send or receive that has a peer. Gradients follow the rules of the edge that their
+/// activations came by.
+const Channel& channel_of(const Program& program, const ChainLinks& links, const Op& op);
 
 /// The cell of any op of `program`: `(0F7;7B3)OVERLAP_F_B`.
 std::string cell(const Program& program, const Op& op);
 
 /// A Program with its stages on ranks and one chain, and empty rows. `stage_rank` is what
-/// `placement_loop` or `placement_v` gives, or any other.
+/// `placement_loop` gives, or any other.
 Program make_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches,
                      std::vector<Rank> stage_rank);
 /// Stage s on rank s mod p.
 std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks);
-/// Down and up the ranks: 0 1 2 3 3 2 1 0 ...
-std::vector<Rank> placement_v(std::int32_t ranks, std::int32_t chunks);
 
 /// The same schedule for `count` iterations, one after another in every row, with no barrier between.
 Program repeat_iterations(const Program& program, std::int32_t count);

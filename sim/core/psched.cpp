@@ -100,7 +100,7 @@ std::string to_psched(const Program& program) {
   };
   fmt::format_to(to, "#psched 1\n#schedule {}\n#ranks {}\n#microbatches {}\n#iterations {}\n#chunks {}\n",
                  written_name(program.schedule), program.ranks(), program.microbatches, program.iterations, program.chunks);
-  fmt::format_to(to, "#profile {}\n#weights {}\n#ordering {}\n", word(kProfiles, program.profile),
+  fmt::format_to(to, "#profile {}\n#weights {}\n#ordering {}\n", profile_name(program.profile),
                  word(kWeights, program.weights), word(kOrderings, program.ordering));
   list("stage-rank", program.stage_rank);
   for (const auto& chain : program.chains) list("chain", chain);

@@ -75,7 +75,7 @@ class Reader {
     } else if (name == "chunks") {
       program_.chunks = number<std::int32_t>(value, 0);
     } else if (name == "profile") {
-      program_.profile = choice<Profile>(value, kProfiles);
+      program_.profile = choice<Profile>(value, profile_names());
     } else if (name == "weights") {
       program_.weights = choice<WeightPolicy>(value, kWeights);
     } else if (name == "ordering") {

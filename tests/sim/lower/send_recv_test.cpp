@@ -104,7 +104,7 @@ TEST_P(TorchLowering, equals_what_pytorch_places) {
   const Program order = from_torch_csv(text_of(oracles() / "orders" / file), file);
   const Program lowered = add_send_recv(order);
   EXPECT_EQ(to_torch_csv(lowered, TorchFormat::compute_comms), text_of(oracles() / "lowered" / file));
-  EXPECT_EQ(rows_of(strip_communication(lowered)), rows_of(order));
+  EXPECT_EQ(rows_of(compute_order(lowered)), rows_of(order));
   EXPECT_TRUE(validate(lowered).empty());
 }
 
@@ -134,12 +134,6 @@ TEST(AddSendRecv, a_program_with_communication_is_returned_as_it_is) {
   const Program lowered = add_send_recv(generate(find_schedule("1f1b"), {.ranks = 3, .microbatches = 3}));
   EXPECT_TRUE(has_communication(lowered));
   EXPECT_EQ(add_send_recv(lowered), lowered);
-}
-
-TEST(StripCommunication, drops_batches_and_numbers_the_other_compounds_anew) {
-  const Program stripped = strip_communication(
-      program_of({"0F0,(0SEND_F0;0RECV_B0)BATCH_P2P,(0F1;0B0)OVERLAP_F_B,0SEND_F1"}, "#stage-rank 0 0\n"));
-  EXPECT_EQ(stripped, program_of({"0F0,(0F1;0B0)OVERLAP_F_B"}, "#stage-rank 0 0\n"));
 }
 
 /// Random rows that can run: stages anywhere on the ranks, ops in a random order of execution.
@@ -178,7 +172,7 @@ TEST(AddSendRecv, any_order_that_can_run_is_lowered_to_a_valid_program_of_the_sa
     Program order = random_order();
     order.channels.front().receive = *rc::gen::element(Receive::posted, Receive::at_use);
     const Program lowered = add_send_recv(order);
-    RC_ASSERT(strip_communication(lowered) == order);
+    RC_ASSERT(compute_order(lowered) == order);
     for (const Finding& finding : validate(lowered)) RC_FAIL(describe(finding));
   }));
 }
