@@ -83,7 +83,7 @@ void require_options_used(const std::vector<std::string>& schedules, const std::
 Program generate_from_flags(const std::string& schedule, const ScheduleFlags& flags) {
   if (flags.ranks < 0) throw InputError("--ranks is missing: how many devices there are");
   if (flags.microbatches < 0) throw InputError("--microbatches is missing: how many of them one iteration has");
-  return generate(find_schedule(schedule), {flags.ranks, flags.microbatches, options_of(schedule, flags.options), nullptr});
+  return generate(find_schedule(schedule), {flags.ranks, flags.microbatches, options_of(schedule, flags.options)});
 }
 
 std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options) {

@@ -102,7 +102,6 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
       .ranks = scenario.cluster.ranks,
       .microbatches = static_cast<std::int32_t>(microbatches),
       .options = experiment.config.options,
-      .costs = nullptr,
   });
   if (!schedule.local) program.channels.front() = channel_mode(scenario.cluster.channel);
   experiment.program = add_send_recv(program);

@@ -211,7 +211,7 @@ void check_schedule(const Context& context, std::size_t index) {
       context.fail(place, fmt::format("the option '{}' follows from {}; expected it there only", name, key));
     }
     try {
-      option_text(schedule, {.ranks = 1, .microbatches = 1, .options = config.options, .costs = nullptr}, name);
+      option_text(schedule, {.ranks = 1, .microbatches = 1, .options = config.options}, name);
     } catch (const InputError& error) {
       context.fail(place, error.what());
     }

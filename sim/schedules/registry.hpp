@@ -9,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/core/costs.hpp"
 #include "sim/core/program.hpp"
 
 namespace bubblescope {
@@ -30,7 +29,6 @@ struct ScheduleShape {
   std::int32_t ranks = 1;
   std::int32_t microbatches = 1;               ///< per iteration
   std::map<std::string, std::string> options = {};  ///< by name; what is missing has its default
-  const StageCosts* costs = nullptr;  ///< for schedules that are searched; may be null
 };
 
 struct Schedule {

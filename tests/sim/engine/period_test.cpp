@@ -15,7 +15,7 @@ namespace bubblescope {
 namespace {
 
 Program lowered(const std::string& name, int ranks, int microbatches, std::map<std::string, std::string> options = {}) {
-  return add_send_recv(generate(find_schedule(name), {ranks, microbatches, std::move(options), nullptr}));
+  return add_send_recv(generate(find_schedule(name), {ranks, microbatches, std::move(options)}));
 }
 
 Nanos period_of(const Program& program, const char* costs) {

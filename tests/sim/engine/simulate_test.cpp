@@ -19,7 +19,7 @@ namespace bubblescope {
 namespace {
 
 Program make(const std::string& name, int ranks, int microbatches, std::map<std::string, std::string> options = {}) {
-  return generate(find_schedule(name), {ranks, microbatches, std::move(options), nullptr});
+  return generate(find_schedule(name), {ranks, microbatches, std::move(options)});
 }
 
 StageCosts costs_of(const Program& program, Nanos f, Nanos i, Nanos w) {
@@ -327,7 +327,7 @@ TEST(Simulate, sweep_and_events_give_the_same_timeline_for_every_schedule) {
   EXPECT_TRUE(rc::check([] {
     const auto& schedule = schedules()[*rc::gen::inRange<std::size_t>(0, schedules().size())];
     const int p = *rc::gen::inRange(1, 6), m = p * *rc::gen::inRange(1, 4);
-    Program program = generate(schedule, {p, m, {}, nullptr});
+    Program program = generate(schedule, {p, m});
     const std::string mode = *rc::gen::element<std::string>("async", "rank", "data", "edge");
     if (!schedule.local) program.channels = {channel_mode(mode)};
     StageCosts costs = costs_of(program, *rc::gen::inRange(1, 1000), *rc::gen::inRange(0, 1000), *rc::gen::inRange(0, 1000));
