@@ -15,13 +15,7 @@ class NullDevice : public Device {
 
   void execute(const Op& op) override { pass(duration(op.stage, op.kind)); }
 
-  void execute_compound(Kind kind, std::span<const Op> parts) override {
-    Nanos total = duration(parts.front().stage, kind);
-    if (total == 0) {
-      for (const Op& part : parts) total += duration(part.stage, part.kind);
-    }
-    pass(total);
-  }
+  void execute_compound(Kind, std::span<const Op> parts) override { pass(costs_.of_compound(parts).duration); }
 
   Payload output(const Op& send) override { return {nullptr, bytes(send)}; }
   void input(const Op& recv, Payload payload) override {
@@ -39,10 +33,8 @@ class NullDevice : public Device {
     if (duration > 0) wait_until(steady_now() + duration, options_.spin);
   }
 
-  /// An activation and its gradient have the size of the output of the stage that sends forward.
   std::int64_t bytes(const Op& op) const {
-    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-    const Stage stage = outer ? op.stage : links_.previous[static_cast<std::size_t>(op.stage)];
+    const Stage stage = boundary_stage(links_, op);
     return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).output : 0;
   }
 

@@ -17,8 +17,6 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-bool carries_activation(Kind kind) { return kind == Kind::SEND_F || kind == Kind::RECV_F; }
-
 class Planner {
  public:
   Planner(const Program& program, const Cluster& network)
@@ -49,15 +47,8 @@ class Planner {
   }
 
   /// The stage at the other end of a send or receive, or -1.
-  Stage other(const Op& op) const {
-    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-    return outer ? links_.next[at(op.stage)] : links_.previous[at(op.stage)];
-  }
-  /// Gradients follow the rules of the edge that their activations came by.
-  const Channel& rules(const Op& op) const {
-    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-    return outer ? program_.channel(op.stage, other(op)) : program_.channel(other(op), op.stage);
-  }
+  Stage other(const Op& op) const { return peer_stage(links_, op); }
+  const Channel& rules(const Op& op) const { return channel_of(program_, links_, op); }
 
   void add_sends(Rank rank) {
     for (std::size_t i = 0; i < row(rank).size(); ++i) {
@@ -131,8 +122,7 @@ class Planner {
   OpIndex receive_of(const Op& part) const {
     if (part.stage < 0) return -1;
     if (part.kind == Kind::F) return table_.find(Kind::RECV_F, part.stage, part);
-    const bool gradients = program_.profile == Profile::backprop || program_.profile == Profile::delayed;
-    if (gradients && (part.kind == Kind::B || part.kind == Kind::I)) return table_.find(Kind::RECV_B, part.stage, part);
+    if (has_gradients(program_.profile) && (part.kind == Kind::B || part.kind == Kind::I)) return table_.find(Kind::RECV_B, part.stage, part);
     return -1;
   }
 

@@ -10,7 +10,7 @@ namespace bubblescope {
 
 Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.iterations) {
   const ChainLinks links = chain_links(program);
-  const bool gradients = program.profile == Profile::backprop || program.profile == Profile::delayed;
+  const bool gradients = has_gradients(program.profile);
   const bool communicates = std::any_of(program.rows.begin(), program.rows.end(), [](const auto& row) {
     return std::any_of(row.begin(), row.end(), [](const Op& op) { return is_p2p(op.kind); });
   });

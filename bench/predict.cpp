@@ -1,6 +1,7 @@
 // `bubblescope predict`: what schedules cost, from a scenario, from flags, or from a schedule file.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -73,7 +74,7 @@ int predict(const Options& options) {
   for (const Wanted& one : wanted) {
     try {
       predictions.push_back(predict_case(one.make()));
-    } catch (const InputError& error) {
+    } catch (const ShapeError& error) {
       if (!all) throw;
       Prediction skipped;
       skipped.label = one.label;
@@ -87,6 +88,9 @@ int predict(const Options& options) {
     progress.advance();
   }
   progress.done();
+  if (std::all_of(predictions.begin(), predictions.end(), [](const Prediction& prediction) { return prediction.skipped.has_value(); })) {
+    throw InputError(fmt::format("no schedule can have this shape; {}: {}", predictions.front().label, *predictions.front().skipped));
+  }
 
   const std::vector<std::string> notes = scenario ? memory_notes(*scenario, predictions) : std::vector<std::string>{};
   bool failed = false;

@@ -4,11 +4,10 @@
 #include <fmt/format.h>
 
 #include <cctype>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "sim/core/error.hpp"
+#include "sim/core/read_file.hpp"
 #include "sim/core/write_file.hpp"
 
 namespace bubblescope {
@@ -131,13 +130,10 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
 
 ReportModel read_run_folder(const std::filesystem::path& folder) {
   const auto file = folder / "run.json";
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw InputError(fmt::format("{}: cannot be read; expected the folder that 'bubblescope run --out' made", file.string()));
-  std::ostringstream text;
-  text << in.rdbuf();
+  const std::string text = read_file(file, "the folder that 'bubblescope run --out' made");
   ReportModel model;
   try {
-    const json root = json::parse(text.view());
+    const json root = json::parse(text);
     if (root.at("schema_version") != 1) throw InputError(fmt::format("{}: 'schema_version' is {}; expected 1", file.string(), root.at("schema_version").dump()));
     model.title = root.at("title");
     model.command = root.at("command");

@@ -83,7 +83,7 @@ void require_options_used(const std::vector<std::string>& schedules, const std::
 Program generate_from_flags(const std::string& schedule, const ScheduleFlags& flags) {
   if (flags.ranks < 0) throw InputError("--ranks is missing: how many devices there are");
   if (flags.microbatches < 0) throw InputError("--microbatches is missing: how many of them one iteration has");
-  return generate(find_schedule(schedule), {flags.ranks, flags.microbatches, options_of(schedule, flags.options), nullptr});
+  return generate(find_schedule(schedule), {flags.ranks, flags.microbatches, options_of(schedule, flags.options)});
 }
 
 std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options) {
@@ -95,7 +95,7 @@ std::string label_of(const std::string& schedule, const std::map<std::string, st
 void apply_channel(Program& program, const ScheduleFlags& flags) {
   if (flags.channel.empty()) return;
   const Channel channel = channel_mode(flags.channel);
-  if (program.profile == Profile::backprop || program.profile == Profile::delayed || program.profile == Profile::forward_only) program.channels = {channel};
+  if (!is_local(program.profile)) program.channels = {channel};
 }
 
 Case make_case(const std::string& label, const std::string& schedule, Program compute_order, const ScheduleFlags& flags) {

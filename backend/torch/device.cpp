@@ -50,7 +50,7 @@ void require_executable(const Program& program, const TorchShared& shared) {
     throw InputError(fmt::format("the schedule has {} stages; the model is cut into {}", program.stages(), stages));
   }
   if (program.chains.size() != 1) throw InputError("the CPU backend runs schedules of one chain; this one has more");
-  const bool local = program.profile == Profile::local || program.profile == Profile::local_serial;
+  const bool local = is_local(program.profile);
   if (program.profile == Profile::delayed || (!local && program.weights != WeightPolicy::flush)) {
     throw InputError("the CPU backend runs schedules that update at a flush; this one keeps several versions of the weights");
   }
@@ -81,7 +81,7 @@ torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch>, torch::
 
 TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program)
     : shared_(std::move(shared)),
-      local_(program.profile == Profile::local || program.profile == Profile::local_serial),
+      local_(is_local(program.profile)),
       last_stage_(program.stages() - 1),
       batches_(shared_->config.data, batch_plan(*shared_, program)),
       last_loss_(std::numeric_limits<double>::quiet_NaN()) {

@@ -13,7 +13,7 @@ constexpr int kRanks = 64;
 
 Program one_f_one_b(std::int64_t ops) {
   // A rank has F, B, two sends and two receives per microbatch.
-  return generate(find_schedule("1f1b"), {kRanks, static_cast<std::int32_t>(ops / (6 * kRanks)), {}, nullptr});
+  return generate(find_schedule("1f1b"), {kRanks, static_cast<std::int32_t>(ops / (6 * kRanks))});
 }
 
 StageCosts costs_of(const Program& program) { return stage_costs(parse_cost_list("F=1,B=2"), program); }

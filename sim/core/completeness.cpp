@@ -149,15 +149,13 @@ class Checker {
   }
 
   void check_pair(const OpTable& table, const ChainLinks& links, const Place& place, const Op& op, const Op& part) {
-    const bool down = part.kind == Kind::SEND_F || part.kind == Kind::RECV_B;
-    const auto stage = static_cast<std::size_t>(part.stage);
-    const Stage peer = down ? links.next[stage] : links.previous[stage];
+    const Stage peer = peer_stage(links, part);
     const Kind other = part.kind == Kind::SEND_F   ? Kind::RECV_F
                        : part.kind == Kind::RECV_F ? Kind::SEND_F
                        : part.kind == Kind::SEND_B ? Kind::RECV_B
                                                    : Kind::SEND_B;
     if (peer < 0) {
-      report(place, op, fmt::format("stage {} has no {} stage; expected no {}", part.stage, down ? "next" : "previous", mnemonic(part.kind)));
+      report(place, op, fmt::format("stage {} has no {} stage; expected no {}", part.stage, faces_next(part.kind) ? "next" : "previous", mnemonic(part.kind)));
     } else if (program_.stage_rank[static_cast<std::size_t>(peer)] == place.rank) {
       report(place, op, fmt::format("stage {} is on the same rank; expected no {}", peer, mnemonic(part.kind)));
     } else if (table.find(other, peer, part) < 0) {

@@ -14,14 +14,6 @@ namespace {
 
 std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-/// The two ends of a stage's edges, with the rules of their channels.
-struct StageChannels {
-  const Channel* out = nullptr;  ///< activations to the next stage
-  const Channel* in = nullptr;   ///< activations from the previous stage
-  Rank out_peer = -1;
-  Rank in_peer = -1;
-};
-
 /// Builds one graph; the steps are called in the order in which they stand here.
 class Builder {
  public:
@@ -36,7 +28,7 @@ class Builder {
     graph_.constraint_first.reserve(count + 1);
     graph_.constraints.reserve(dependencies_.edge_count());
     if (program.channels.empty()) throw InputError("the program has no channel rules");
-    find_channels();
+    prepare_edges();
   }
 
   ConstraintGraph build() {
@@ -49,37 +41,22 @@ class Builder {
   }
 
  private:
-  void find_channels() {
+  /// The channel of every edge, by the stage that sends forward: looked up once per stage, used per op.
+  void prepare_edges() {
     for (Stage s = 0; s < program_.stages(); ++s) {
-      StageChannels& stage = stages_.emplace_back();
-      if (const Stage next = links_.next[at(s)]; next >= 0) {
-        stage.out = &program_.channel(s, next);
-        stage.out_peer = program_.stage_rank[at(next)];
-      }
-      if (const Stage previous = links_.previous[at(s)]; previous >= 0) {
-        stage.in = &program_.channel(previous, s);
-        stage.in_peer = program_.stage_rank[at(previous)];
-      }
+      const Stage next = links_.next[at(s)];
+      edges_.push_back(next < 0 ? nullptr : &program_.channel(s, next));
     }
   }
 
-  /// The channel of a send or receive: activations use the edge into the stage that gets them,
-  /// gradients the same edge backwards.
   const Channel& channel_of(const Op& op) const {
-    const StageChannels& stage = stages_[at(op.stage)];
-    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-    const Channel* channel = outer ? stage.out : stage.in;
+    const Stage from = boundary_stage(links_, op);
+    const Channel* channel = from < 0 ? nullptr : edges_[at(from)];
     if (channel == nullptr) throw InputError(fmt::format("op {} has no stage on the other side", cell(op)));
     return *channel;
   }
-  Rank peer_of(const Op& op) const {
-    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-    return outer ? stages_[at(op.stage)].out_peer : stages_[at(op.stage)].in_peer;
-  }
   std::int64_t message_bytes(const Op& op) const {
-    if (output_bytes_.empty()) return 0;
-    const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-    return output_bytes_[at(outer ? op.stage : links_.previous[at(op.stage)])];
+    return output_bytes_.empty() ? 0 : output_bytes_[at(boundary_stage(links_, op))];
   }
   bool rendezvous(const Op& op, const Channel& channel) const {
     return channel.capacity == 0 && (channel.eager_bytes <= 0 || message_bytes(op) > channel.eager_bytes);
@@ -100,7 +77,7 @@ class Builder {
           case Kind::RECV_B: {
             const Channel& channel = channel_of(op);
             const bool send = is_send(op.kind);
-            graph_.peer[at(index)] = peer_of(op);
+            graph_.peer[at(index)] = program_.stage_rank[at(peer_stage(links_, op))];
             Fifo fifo = channel.fifo;
             if (send && channel.send == Send::commit && fifo == Fifo::none) fifo = Fifo::edge;
             if (send ? channel.send == Send::holding : channel.receive == Receive::at_use) {
@@ -108,7 +85,7 @@ class Builder {
             } else if (fifo == Fifo::rank) {
               sequence = by_rank + r;
             } else if (fifo == Fifo::data) {
-              sequence = by_data + 2 * r + (op.kind == Kind::SEND_B || op.kind == Kind::RECV_B ? 1 : 0);
+              sequence = by_data + 2 * r + (carries_activation(op.kind) ? 0 : 1);
             } else if (fifo == Fifo::edge) {
               sequence = by_edge + (2 * r + (send ? 0 : 1)) * p + graph_.peer[at(index)];
               any_edge = true;
@@ -285,7 +262,7 @@ class Builder {
   OpTable ops_;
   Dependencies dependencies_;
   ConstraintGraph graph_;
-  std::vector<StageChannels> stages_;
+  std::vector<const Channel*> edges_;  // stage -> channel to the next one
   std::vector<OpIndex> consumers_;  // receive -> the op that uses it
   std::vector<OpIndex> receives_;   // send -> its receive
 };

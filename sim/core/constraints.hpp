@@ -62,11 +62,13 @@ struct ConstraintGraph {
 /// at use; one per rank for copies and one for collectives; one per FIFO of the channels. With x the
 /// time of the transfer, offered = its turn has come and its data is there:
 ///   rendezvous (capacity 0, above the eager size): send and receive start together when both have
-///     their turn; a holding send ends at once, any other after x; the receive ends after x;
+///     their turn; a send that holds or commits ends at once, an immediate one after x; the receive ends
+///     after x;
 ///   else the entry is accepted when it is offered and, for capacity Q >= 1, the consumer of the
 ///     Q-th entry before it on that edge has started; it arrives x later.
 /// A dependency between ranks without communication ops costs the link's latency.
-/// `bytes(stage)` of the boundary decide what is eager; empty: nothing is above 0 bytes.
+/// `output_bytes` by the stage that sends forward decide what is eager; empty: every message has 0 bytes, so
+/// all are where a channel has an eager size.
 ConstraintGraph constraint_graph(const Program& program, std::span<const std::int64_t> output_bytes = {});
 
 /// V2 and V3 of a Program that passed V1: cycles among the ops whatever the channels, then per

@@ -2,23 +2,24 @@
 #include "sim/core/cost_list.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
 namespace {
 
-std::vector<std::string> kind_names() {
-  std::vector<std::string> names{"FB"};
-  for (int k = 0; k < kKinds; ++k) names.emplace_back(mnemonic(static_cast<Kind>(k)));
-  return names;
-}
-
-std::string_view take_until(std::string_view& text, char separator) {
-  const std::size_t end = text.find(separator);
-  const std::string_view part = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  return part;
+/// The pieces between separators; at least one, which may be empty.
+std::vector<std::string_view> pieces_of(std::string_view text, char separator) {
+  std::vector<std::string_view> pieces;
+  for (std::size_t end = text.find(separator); end != std::string_view::npos; end = text.find(separator)) {
+    pieces.push_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
+  pieces.push_back(text);
+  return pieces;
 }
 
 /// a + b entry by entry; a single value stands for all.
@@ -67,20 +68,35 @@ class Filler {
 
 }  // namespace
 
+const std::vector<std::string>& cost_kind_names() {
+  static const std::vector<std::string> names{"F", "B", "I", "W", "R", "A", "LB", "U", "FB", "LOAD"};
+  return names;
+}
+
+std::optional<Kind> cost_kind(std::string_view name) {
+  const auto& names = cost_kind_names();
+  if (std::find(names.begin(), names.end(), name) == names.end()) return std::nullopt;
+  return name == "FB" ? Kind::OVERLAP_F_B : kind_from_mnemonic(name);
+}
+
 CostList parse_cost_list(std::string_view text) {
   CostList list;
   if (text.empty()) throw InputError("the cost list is empty; expected such as F=1,I=1,W=1");
-  while (!text.empty()) {
-    std::string_view part = take_until(text, ',');
-    const std::string_view whole = part;
-    const std::string_view name = take_until(part, '=');
-    if (name.size() == whole.size()) throw InputError(fmt::format("'{}' in the cost list has no '='; expected such as F=1 or B=2ms", whole));
-    const auto kind = name == "FB" ? std::optional(Kind::OVERLAP_F_B) : kind_from_mnemonic(name);
-    if (!kind) throw InputError(fmt::format("unknown kind '{}' in the cost list; expected one of F, B, I, W, A, LB, U, R, FB{}", name, suggestion(name, kind_names())));
+  for (const std::string_view part : pieces_of(text, ',')) {
+    if (part.empty()) throw InputError(fmt::format("nothing stands between two commas, or at an end, of the cost list '{}'; expected such as F=1,B=2", text));
+    const std::size_t equals = part.find('=');
+    if (equals == std::string_view::npos) throw InputError(fmt::format("'{}' in the cost list has no '='; expected such as F=1 or B=2ms", part));
+    const std::string_view name = part.substr(0, equals);
+    const auto kind = cost_kind(name);
+    if (!kind) {
+      throw InputError(fmt::format("unknown kind '{}' in the cost list; expected one of {}{}", name, fmt::join(cost_kind_names(), ", "), suggestion(name, cost_kind_names())));
+    }
     if (list.contains(*kind)) throw InputError(fmt::format("the cost of {} is given twice", name));
-    if (part.empty()) throw InputError(fmt::format("the cost of {} is missing; expected a duration such as 1.5ms", name));
     auto& values = list[*kind];
-    while (!part.empty()) values.push_back(parse_duration(take_until(part, ':')));
+    for (const std::string_view value : pieces_of(part.substr(equals + 1), ':')) {
+      if (value.empty()) throw InputError(fmt::format("a value of {} is missing in '{}'; expected durations such as 1.5ms", name, part));
+      values.push_back(parse_duration(value));
+    }
   }
   return list;
 }
@@ -89,10 +105,18 @@ StageCosts stage_costs(const CostList& list, const Program& program) {
   const Filler filler(list, program);
   StageCosts costs(program.stages());
   const std::int64_t v = std::max(1, program.chunks);
+  const auto share = [&](Nanos value) { return (2 * value + v) / (2 * v); };
   const auto set = [&](Kind kind, const std::vector<Nanos>& values) {
-    for (Stage s = 0; s < program.stages(); ++s) costs.at(s, kind).duration = (2 * values[static_cast<std::size_t>(s)] + v) / (2 * v);
+    for (Stage s = 0; s < program.stages(); ++s) costs.at(s, kind).duration = share(values[static_cast<std::size_t>(s)]);
   };
-  for (int k = 0; k < kKinds; ++k) set(static_cast<Kind>(k), filler.values(static_cast<Kind>(k)));
+  for (const auto& [kind, given] : list) {
+    const std::vector<Nanos> values = filler.values(kind);
+    if (kind != Kind::OVERLAP_F_B) {
+      set(kind, values);
+      continue;
+    }
+    for (Stage s = 0; s < program.stages(); ++s) costs.overlap(s) = OpCost{.duration = share(values[static_cast<std::size_t>(s)])};
+  }
   std::vector<Nanos> backward = filler.values(Kind::B);
   const bool split_given = filler.given(Kind::I) || filler.given(Kind::W);
   if (!filler.given(Kind::B)) {

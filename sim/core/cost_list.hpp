@@ -3,6 +3,8 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,11 +13,18 @@
 
 namespace bubblescope {
 
+/// What a cost can be given for: compute ops, OVERLAP_F_B by the name `FB`, and LOAD. Transfers take what
+/// their link says.
+const std::vector<std::string>& cost_kind_names();
+/// The kind of one of those names.
+std::optional<Kind> cost_kind(std::string_view name);
+
 /// Kind -> one value, or one per rank, or one per stage in chain order. A value is the time of a
 /// whole rank's share of one microbatch.
 using CostList = std::map<Kind, std::vector<Nanos>>;
 
-/// Reads `KIND=duration[:duration...],...`; `FB` is OVERLAP_F_B. Throws InputError that names the part.
+/// Reads `KIND=duration[:duration...],...`, with the kinds of `cost_kind_names`. Throws InputError that
+/// names the part.
 CostList parse_cost_list(std::string_view text);
 
 /// The costs of `program`'s stages. With v chunks per rank a stage costs 1/v, rounded half up to

@@ -18,6 +18,13 @@ std::int64_t blend(std::int64_t a, std::int64_t b, double weight) {
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(value + 0.5)));
 }
 
+OpCost blend(const OpCost& a, const OpCost& b, double weight) {
+  return {.duration = blend(a.duration, b.duration, weight),
+          .busy_factor = std::max(1.0, a.busy_factor + std::clamp(weight, 0.0, 1.0) * (b.busy_factor - a.busy_factor)),
+          .spread = blend(a.spread, b.spread, weight),
+          .launches = static_cast<std::int32_t>(blend(a.launches, b.launches, weight))};
+}
+
 }  // namespace
 
 bool StageCosts::has_bytes() const {
@@ -25,16 +32,17 @@ bool StageCosts::has_bytes() const {
 }
 
 OpCost StageCosts::of(const Program& program, const Op& op) const {
-  if (!is_compound(op.kind)) return op.stage >= 0 && op.stage < stages() ? at(op.stage, op.kind) : OpCost{};
-  const auto parts = program.parts_of(op);
-  if (!parts.empty() && parts.front().stage >= 0 && parts.front().stage < stages()) {
-    const OpCost& own = at(parts.front().stage, op.kind);
-    if (own.duration > 0) return own;
-  }
+  if (is_compound(op.kind)) return of_compound(program.parts_of(op));
+  return op.stage >= 0 && op.stage < stages() ? at(op.stage, op.kind) : OpCost{};
+}
+
+OpCost StageCosts::of_compound(std::span<const Op> parts) const {
+  const auto known = [this](const Op& part) { return part.stage >= 0 && part.stage < stages(); };
+  if (!parts.empty() && known(parts.front()) && overlap(parts.front().stage)) return *overlap(parts.front().stage);
   OpCost sum;
   double busy = 0;
   for (const Op& part : parts) {
-    const OpCost cost = of(program, part);
+    const OpCost cost = known(part) ? at(part.stage, part.kind) : OpCost{};
     sum.duration += cost.duration;
     sum.spread += cost.spread;
     sum.launches += cost.launches;
@@ -47,25 +55,27 @@ OpCost StageCosts::of(const Program& program, const Op& op) const {
 StageCosts Costs::at(std::int64_t samples) const {
   if (by_size.empty()) throw InputError(fmt::format("no costs are known ({})", source.empty() ? "no source" : source));
   if (const auto exact = by_size.find(samples); exact != by_size.end()) return exact->second;
-  if (by_size.size() == 1) return by_size.begin()->second;
+  if (by_size.size() == 1) {
+    throw InputError(fmt::format("the costs of a microbatch of {} samples are not known, only {} ({}); expected that size, or two sizes to go by",
+                                 samples, by_size.begin()->first, source.empty() ? "no source" : source));
+  }
   auto upper = by_size.upper_bound(samples);
   if (upper == by_size.end()) upper = std::prev(upper);
   if (upper == by_size.begin()) upper = std::next(upper);
   const auto& [size_a, a] = *std::prev(upper);
   const auto& [size_b, b] = *upper;
+  if (a.stages() != b.stages()) {
+    throw InputError(fmt::format("costs are known for {} stage{} at {} samples, but for {} at {} ({}); expected the same stages at every size", a.stages(),
+                                 a.stages() == 1 ? "" : "s", size_a, b.stages(), size_b, source.empty() ? "no source" : source));
+  }
   const double weight = static_cast<double>(samples - size_a) / static_cast<double>(size_b - size_a);
   StageCosts result(a.stages());
   for (Stage s = 0; s < a.stages(); ++s) {
     for (int k = 0; k < kKinds; ++k) {
       const Kind kind = static_cast<Kind>(k);
-      const OpCost& ca = a.at(s, kind);
-      const OpCost& cb = b.at(s, kind);
-      OpCost& out = result.at(s, kind);
-      out.duration = blend(ca.duration, cb.duration, weight);
-      out.spread = blend(ca.spread, cb.spread, weight);
-      out.launches = static_cast<std::int32_t>(blend(ca.launches, cb.launches, weight));
-      out.busy_factor = std::max(1.0, ca.busy_factor + std::clamp(weight, 0.0, 1.0) * (cb.busy_factor - ca.busy_factor));
+      result.at(s, kind) = blend(a.at(s, kind), b.at(s, kind), weight);
     }
+    if (a.overlap(s) && b.overlap(s)) result.overlap(s) = blend(*a.overlap(s), *b.overlap(s), weight);
     const StageBytes& ba = a.bytes(s);
     const StageBytes& bb = b.bytes(s);
     StageBytes& out = result.bytes(s);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,20 +43,25 @@ struct StageBytes {
 class StageCosts {
  public:
   StageCosts() = default;
-  explicit StageCosts(std::int32_t stages) : table_(static_cast<std::size_t>(stages) * kKinds), bytes_(stages) {}
+  explicit StageCosts(std::int32_t stages) : table_(static_cast<std::size_t>(stages) * kKinds), overlap_(stages), bytes_(stages) {}
 
   std::int32_t stages() const { return static_cast<std::int32_t>(bytes_.size()); }
+  /// Of a simple op.
   OpCost& at(Stage stage, Kind kind) { return table_[index(stage, kind)]; }
   const OpCost& at(Stage stage, Kind kind) const { return table_[index(stage, kind)]; }
+  /// An OVERLAP_F_B whose first part is of that stage. Nothing: it costs the sum of its parts.
+  std::optional<OpCost>& overlap(Stage stage) { return overlap_[stage]; }
+  const std::optional<OpCost>& overlap(Stage stage) const { return overlap_[stage]; }
   StageBytes& bytes(Stage stage) { return bytes_[stage]; }
   const StageBytes& bytes(Stage stage) const { return bytes_[stage]; }
 
   /// Whether any byte count is known (peak memory is reported only then).
   bool has_bytes() const;
 
-  /// What an op of `program` costs; a compound costs the sum of its parts unless OVERLAP_F_B has a
-  /// cost of its own at its first part's stage.
+  /// What an op of `program` costs.
   OpCost of(const Program& program, const Op& op) const;
+  /// What a compound of these parts costs.
+  OpCost of_compound(std::span<const Op> parts) const;
 
   friend bool operator==(const StageCosts&, const StageCosts&) = default;
 
@@ -64,17 +70,19 @@ class StageCosts {
     return static_cast<std::size_t>(stage) * kKinds + static_cast<std::size_t>(kind);
   }
   std::vector<OpCost> table_;
+  std::vector<std::optional<OpCost>> overlap_;
   std::vector<StageBytes> bytes_;
 };
 
 /// Costs for any microbatch size: one StageCosts per size that was measured, published or computed.
 /// A size between two known ones is interpolated linearly, durations and bytes alike; beyond them
-/// the nearest two extrapolate, never below zero.
+/// the nearest two extrapolate, never below zero. One size alone says nothing of others.
 struct Costs {
   std::string source;  ///< `uniform`, `analytic`, `profile FILE`, ...: said in reports
   std::map<std::int64_t, StageCosts> by_size;  ///< samples per microbatch -> costs
 
-  /// Throws InputError where nothing is known.
+  /// Throws InputError where nothing is known, where another size alone is, and where the two sizes to go
+  /// by are known for different numbers of stages.
   StageCosts at(std::int64_t samples) const;
 };
 

@@ -36,7 +36,7 @@ Dependencies derive_dependencies(const Program& program) { return derive_depende
 
 Dependencies derive_dependencies(const Program& program, const OpTable& table) {
   const ChainLinks links = chain_links(program);
-  const bool gradients = program.profile == Profile::backprop || program.profile == Profile::delayed;
+  const bool gradients = has_gradients(program.profile);
   const bool late = program.profile == Profile::local_serial;
   // What must have ended before a stage's output leaves.
   const auto output_of = [&](Stage stage, const Op& op) {

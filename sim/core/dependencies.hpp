@@ -30,7 +30,6 @@ class Dependencies {
   std::span<const Dependency> of(OpIndex op) const {
     return {edges_.data() + first_[static_cast<std::size_t>(op)], edges_.data() + first_[static_cast<std::size_t>(op) + 1]};
   }
-  std::size_t op_count() const { return first_.size() - 1; }
   std::size_t edge_count() const { return edges_.size(); }
 
  private:

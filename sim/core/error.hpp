@@ -1,4 +1,4 @@
-// The two kinds of failure a user can meet. Libraries throw them; only `bench` catches and prints.
+// The kinds of failure a user can meet. Libraries throw them; only `bench` catches and prints.
 #pragma once
 
 #include <stdexcept>
@@ -13,6 +13,13 @@ namespace bubblescope {
 class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+/// An InputError that is about one schedule alone: it cannot have the ranks, microbatches or cuts that were
+/// asked for, though others may. `--schedule all` goes on without it.
+class ShapeError : public InputError {
+ public:
+  using InputError::InputError;
 };
 
 /// The work itself failed (exit code 1): a deadlock, a diverged run, an interrupted measurement.

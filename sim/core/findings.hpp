@@ -36,10 +36,6 @@ class Findings {
   std::vector<Finding> list_;
 };
 
-/// Whether programs of the profile have local losses, and whether gradients cross stages.
-inline bool is_local(Profile profile) { return profile == Profile::local || profile == Profile::local_serial; }
-inline bool has_gradients(Profile profile) { return profile == Profile::backprop || profile == Profile::delayed; }
-
 /// Ops that exist once per (iteration, replica, slice, stage, microbatch).
 inline bool per_microbatch(Kind kind) {
   return (is_compute(kind) && kind != Kind::U && !is_compound(kind)) || is_send(kind) || is_recv(kind);

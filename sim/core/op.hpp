@@ -64,6 +64,11 @@ constexpr bool is_send(Kind k) { return k == Kind::SEND_F || k == Kind::SEND_B; 
 constexpr bool is_recv(Kind k) { return k == Kind::RECV_F || k == Kind::RECV_B; }
 constexpr bool is_p2p(Kind k) { return k >= Kind::SEND_F && k <= Kind::BATCH_P2P; }
 constexpr bool is_compound(Kind k) { return k == Kind::OVERLAP_F_B || k == Kind::BATCH_P2P; }
+/// Whether a send or receive is on the side of its stage that faces the next one of the chain: activations
+/// leave there, and gradients arrive.
+constexpr bool faces_next(Kind k) { return k == Kind::SEND_F || k == Kind::RECV_B; }
+/// Whether a send or receive moves an activation; else a gradient.
+constexpr bool carries_activation(Kind k) { return k == Kind::SEND_F || k == Kind::RECV_F; }
 /// A backward that ends the microbatch's use of its stage's activations' input side.
 constexpr bool is_backward(Kind k) { return k == Kind::B || k == Kind::I || k == Kind::LB; }
 /// Whether the op belongs to a group that starts together: the k-th SYNC or ALLREDUCE of every rank.

@@ -23,9 +23,8 @@ OpAt locate(const std::vector<OpIndex>& offsets, OpIndex op) {
   return {rank, op - offsets[static_cast<std::size_t>(rank)]};
 }
 
-OpTable::OpTable(const Program& program) {
+IdentitySpace::IdentitySpace(const Program& program) {
   std::size_t iterations = 1;
-  std::array<bool, kKinds> used{};
   const auto measure = [&](const Op& op) {
     if (op.microbatch < 0) return;
     if (op.iteration < 0 || op.stage < 0 || op.stage >= program.stages()) {
@@ -35,7 +34,6 @@ OpTable::OpTable(const Program& program) {
     replicas_ = std::max(replicas_, static_cast<std::size_t>(op.replica) + 1);
     slices_ = std::max(slices_, static_cast<std::size_t>(op.slice) + 1);
     microbatches_ = std::max(microbatches_, static_cast<std::size_t>(op.microbatch) + 1);
-    used[static_cast<std::size_t>(op.kind)] = true;
   };
   stages_ = std::max<std::size_t>(1, static_cast<std::size_t>(program.stages()));
   for (const auto& row : program.rows) {
@@ -49,15 +47,18 @@ OpTable::OpTable(const Program& program) {
   if (cells > limit) {
     throw InputError(fmt::format("the program's numbers are too sparse: {} iterations x {} microbatches x {} stages for {} ops", iterations, microbatches_, stages_, program.op_count()));
   }
-  for (int k = 0; k < kKinds; ++k) {
-    if (used[static_cast<std::size_t>(k)]) tables_[static_cast<std::size_t>(k)].assign(static_cast<std::size_t>(cells), -1);
-  }
+  size_ = static_cast<std::size_t>(cells);
+}
+
+OpTable::OpTable(const Program& program) : space_(program) {
   OpIndex index = 0;
   for (const auto& row : program.rows) {
     for (const Op& op : row) {
       for (const Op& part : program.parts_of(op)) {
         if (part.microbatch < 0) continue;
-        OpIndex& entry = tables_[static_cast<std::size_t>(part.kind)][cell(part.stage, part)];
+        auto& table = tables_[static_cast<std::size_t>(part.kind)];
+        if (table.empty()) table.assign(space_.size(), -1);
+        OpIndex& entry = table[space_.of(part.stage, part)];
         if (entry < 0) entry = index;
       }
       ++index;

@@ -22,12 +22,29 @@ struct OpAt {
 };
 OpAt locate(const std::vector<OpIndex>& offsets, OpIndex op);
 
+/// Dense numbers for the identities (iteration, replica, slice, stage, microbatch) of a Program's ops.
+class IdentitySpace {
+ public:
+  /// Throws InputError where iteration or stage of an op with a microbatch are out of range, or the numbers so
+  /// sparse that tables over them would be far larger than the Program.
+  explicit IdentitySpace(const Program& program);
+
+  std::size_t size() const { return size_; }
+  /// Of the identity that `op` has, at `stage`.
+  std::size_t of(Stage stage, const Op& op) const {
+    return (((static_cast<std::size_t>(op.iteration) * replicas_ + op.replica) * slices_ + op.slice) * stages_ +
+            static_cast<std::size_t>(stage)) * microbatches_ + static_cast<std::size_t>(op.microbatch);
+  }
+
+ private:
+  std::size_t replicas_ = 1, slices_ = 1, stages_ = 1, microbatches_ = 1, size_ = 0;
+};
+
 /// Identity -> flat index. Parts of a compound are found under the compound's index. Ops without a
 /// microbatch are not in the table. Where an identity occurs twice, the first counts.
 class OpTable {
  public:
-  /// Throws InputError where iteration, microbatch or slice numbers are negative, out of the stage
-  /// range, or so sparse that the table would be far larger than the Program.
+  /// Throws InputError where the Program has no IdentitySpace.
   explicit OpTable(const Program& program);
 
   /// The op of `kind` at stage `stage` for the microbatch, iteration, slice and replica of `like`;
@@ -35,15 +52,11 @@ class OpTable {
   OpIndex find(Kind kind, Stage stage, const Op& like) const {
     const auto& table = tables_[static_cast<std::size_t>(kind)];
     if (table.empty() || stage < 0 || like.microbatch < 0) return -1;
-    return table[cell(stage, like)];
+    return table[space_.of(stage, like)];
   }
 
  private:
-  std::size_t cell(Stage stage, const Op& op) const {
-    return (((static_cast<std::size_t>(op.iteration) * replicas_ + op.replica) * slices_ + op.slice) * stages_ +
-            static_cast<std::size_t>(stage)) * microbatches_ + static_cast<std::size_t>(op.microbatch);
-  }
-  std::size_t replicas_ = 1, slices_ = 1, stages_ = 1, microbatches_ = 1;
+  IdentitySpace space_;
   std::array<std::vector<OpIndex>, kKinds> tables_;
 };
 

@@ -5,14 +5,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "sim/core/error.hpp"
+#include "sim/core/json_reader.hpp"
+#include "sim/core/read_file.hpp"
 #include "sim/core/write_file.hpp"
 
 namespace bubblescope {
@@ -24,51 +25,7 @@ Json to_json(const Quartiles& q) {
   return {{"first", q.first}, {"median", q.median}, {"third", q.third}, {"count", q.count}};
 }
 
-/// A place in the file, for messages: `measurements[0].ops[3].alone`.
-class Reader {
- public:
-  Reader(const Json& value, std::string path, const std::string& file) : value_(value), path_(std::move(path)), file_(file) {}
-
-  Reader at(const char* key) const {
-    const std::string path = path_.empty() ? key : path_ + "." + key;
-    if (!value_.is_object() || !value_.contains(key)) throw InputError(fmt::format("{}: '{}' is missing", file_, path));
-    return {value_.at(key), path, file_};
-  }
-  std::vector<Reader> items() const {
-    if (!value_.is_array()) refuse("an array");
-    std::vector<Reader> all;
-    for (std::size_t i = 0; i < value_.size(); ++i) all.push_back({value_[i], fmt::format("{}[{}]", path_, i), file_});
-    return all;
-  }
-  std::string text() const {
-    if (!value_.is_string()) refuse("a text");
-    return value_.get<std::string>();
-  }
-  std::int64_t number(std::int64_t minimum, std::int64_t maximum = std::numeric_limits<std::int64_t>::max()) const {
-    if (!value_.is_number_integer()) refuse("a whole number");
-    const auto value = value_.get<std::int64_t>();
-    if (value < minimum || value > maximum) {
-      refuse(maximum == std::numeric_limits<std::int64_t>::max() ? fmt::format("at least {}", minimum) : fmt::format("{} to {}", minimum, maximum));
-    }
-    return value;
-  }
-  std::map<std::string, std::string> texts() const {
-    if (!value_.is_object()) refuse("an object of texts");
-    std::map<std::string, std::string> all;
-    for (const auto& [key, value] : value_.items()) all[key] = Reader(value, path_ + "." + key, file_).text();
-    return all;
-  }
-  [[noreturn]] void refuse(const std::string& expected) const {
-    throw InputError(fmt::format("{}: '{}' is {}; expected {}", file_, path_, value_.dump(), expected));
-  }
-
- private:
-  const Json& value_;
-  std::string path_;
-  const std::string& file_;
-};
-
-Quartiles read_quartiles(const Reader& reader) {
+Quartiles read_quartiles(const JsonReader& reader) {
   Quartiles q;
   q.first = reader.at("first").number(0, kLongest);
   q.median = reader.at("median").number(q.first, kLongest);
@@ -77,13 +34,13 @@ Quartiles read_quartiles(const Reader& reader) {
   return q;
 }
 
-Measurement read_measurement(const Reader& reader) {
+Measurement read_measurement(const JsonReader& reader) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int16_t>::max();
   Measurement measurement;
   measurement.schedule = reader.at("schedule").text();
   measurement.samples = reader.at("samples").number(1);
   measurement.stages = static_cast<std::int32_t>(reader.at("stages").number(1, kMost));
-  for (const Reader& item : reader.at("ops").items()) {
+  for (const JsonReader& item : reader.at("ops").items()) {
     MeasuredOp op;
     op.stage = static_cast<Stage>(item.at("stage").number(0, measurement.stages - 1));
     const auto kind = kind_from_mnemonic(item.at("kind").text());
@@ -107,7 +64,12 @@ double MeasuredOp::busy_factor() const {
 StageCosts stage_costs(const Measurement& measurement) {
   StageCosts costs(measurement.stages);
   for (const MeasuredOp& op : measurement.ops) {
-    costs.at(op.stage, op.kind) = {op.alone.median, op.busy_factor(), op.alone.spread(), op.launches};
+    const OpCost cost{op.alone.median, op.busy_factor(), op.alone.spread(), op.launches};
+    if (op.kind == Kind::OVERLAP_F_B) {
+      costs.overlap(op.stage) = cost;
+    } else {
+      costs.at(op.stage, op.kind) = cost;
+    }
   }
   return costs;
 }
@@ -150,13 +112,8 @@ std::string profile_to_json(const CostProfile& profile) {
 }
 
 CostProfile profile_from_json(std::string_view text, const std::string& file) {
-  Json json;
-  try {
-    json = Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    throw InputError(fmt::format("{}: not JSON, or cut short, at byte {}; expected a profile", file, error.byte));
-  }
-  const Reader root(json, "", file);
+  const nlohmann::json json = parse_json(text, file, "a profile");
+  const JsonReader root(json, "", file);
   root.at("schema_version").number(1, 1);
   CostProfile profile;
   profile.scenario = root.at("scenario").text();
@@ -166,18 +123,22 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   profile.versions = root.at("versions").texts();
   profile.link_latency = root.at("link").at("latency").number(0, kLongest);
   profile.sync = root.at("sync").number(0, kLongest);
-  for (const Reader& item : root.at("measurements").items()) profile.measurements.push_back(read_measurement(item));
+  std::map<std::pair<std::string, std::int64_t>, std::size_t> seen;  // schedule and size -> its measurement
+  for (const JsonReader& item : root.at("measurements").items()) {
+    const Measurement& measurement = profile.measurements.emplace_back(read_measurement(item));
+    const std::size_t number = profile.measurements.size() - 1;
+    const auto [first, added] = seen.try_emplace({measurement.schedule, measurement.samples}, number);
+    if (added) continue;
+    throw InputError(fmt::format("{}: 'measurements[{}]' is of '{}' with {} samples, as 'measurements[{}]' is; expected every schedule and size once", file,
+                                 number, measurement.schedule, measurement.samples, first->second));
+  }
   return profile;
 }
 
 void write_profile(const CostProfile& profile, const std::filesystem::path& file) { write_file(file, profile_to_json(profile)); }
 
 CostProfile read_profile(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw InputError(fmt::format("{}: cannot be read; expected a profile in JSON", file.string()));
-  std::ostringstream text;
-  text << in.rdbuf();
-  return profile_from_json(text.view(), file.string());
+  return profile_from_json(read_file(file, "a profile in JSON"), file.string());
 }
 
 }  // namespace bubblescope

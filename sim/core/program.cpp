@@ -3,16 +3,25 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <utility>
 
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
 
-std::string_view profile_name(Profile profile) {
-  constexpr std::array<std::string_view, 5> names{"backprop", "local", "local-serial", "forward-only", "delayed"};
-  return names[static_cast<std::size_t>(profile)];
+const std::vector<std::string>& profile_names() {
+  static const std::vector<std::string> names{"backprop", "local", "local-serial", "forward-only", "delayed"};
+  return names;
+}
+
+std::string_view profile_name(Profile profile) { return profile_names()[static_cast<std::size_t>(profile)]; }
+
+std::string edge_text(const Channel& channel) {
+  return channel.from < 0 && channel.to < 0 ? std::string("default") : fmt::format("{}->{}", channel.from, channel.to);
+}
+
+std::string not_neighbours(const Channel& channel) {
+  return fmt::format("{} are no neighbours; expected a stage and the next one of its chain", edge_text(channel));
 }
 
 std::vector<std::string> channel_mode_names() { return {"async", "rank", "data", "edge"}; }
@@ -71,6 +80,19 @@ ChainLinks chain_links(const Program& program) {
   return links;
 }
 
+Stage peer_stage(const ChainLinks& links, const Op& op) {
+  return (faces_next(op.kind) ? links.next : links.previous)[static_cast<std::size_t>(op.stage)];
+}
+
+Stage boundary_stage(const ChainLinks& links, const Op& op) {
+  return faces_next(op.kind) ? Stage{op.stage} : links.previous[static_cast<std::size_t>(op.stage)];
+}
+
+const Channel& channel_of(const Program& program, const ChainLinks& links, const Op& op) {
+  const Stage from = boundary_stage(links, op);
+  return program.channel(from, links.next[static_cast<std::size_t>(from)]);
+}
+
 std::string cell(const Program& program, const Op& op) {
   if (!is_compound(op.kind)) return cell(op);
   std::string text = "(";
@@ -99,15 +121,6 @@ Program make_program(std::string schedule, std::int32_t ranks, std::int32_t micr
 std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks) {
   std::vector<Rank> placement;
   for (std::int32_t s = 0; s < ranks * chunks; ++s) placement.push_back(s % ranks);
-  return placement;
-}
-
-std::vector<Rank> placement_v(std::int32_t ranks, std::int32_t chunks) {
-  std::vector<Rank> placement;
-  for (std::int32_t s = 0; s < ranks * chunks; ++s) {
-    const std::int32_t at = s % ranks;
-    placement.push_back(s / ranks % 2 == 0 ? at : ranks - 1 - at);
-  }
   return placement;
 }
 

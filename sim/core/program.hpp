@@ -19,7 +19,13 @@ enum class Profile : std::uint8_t {
   forward_only,  ///< inference
   delayed,       ///< as backprop; a backward may use weights newer than its forward did
 };
+/// The words for profiles, in the order of the enumeration.
+const std::vector<std::string>& profile_names();
 std::string_view profile_name(Profile profile);
+/// Whether programs of the profile have local losses.
+constexpr bool is_local(Profile profile) { return profile == Profile::local || profile == Profile::local_serial; }
+/// Whether gradients cross stages.
+constexpr bool has_gradients(Profile profile) { return profile == Profile::backprop || profile == Profile::delayed; }
 
 /// Which transfers wait for each other in issue order.
 enum class Fifo : std::uint8_t {
@@ -47,7 +53,7 @@ inline constexpr std::int32_t kUnbounded = -1;
 /// The rules of one channel, the only way between ranks. Latency and bandwidth are the Cluster's.
 struct Channel {
   Stage from = -1;  ///< the edge it applies to; -1, -1 is the default of all edges
-  Stage to = -1;
+  Stage to = -1;    ///< the stage after `from` in its chain; gradients go the same edge backwards
   Fifo fifo = Fifo::none;
   std::int32_t capacity = kUnbounded;  ///< entries accepted and not yet taken; 0 is a rendezvous
   std::int64_t eager_bytes = 0;        ///< messages up to that size count as unbounded
@@ -56,6 +62,11 @@ struct Channel {
 
   friend bool operator==(const Channel&, const Channel&) = default;
 };
+
+/// `0->1`, or `default`.
+std::string edge_text(const Channel& channel);
+/// What is said of an edge whose stages do not follow each other in a chain.
+std::string not_neighbours(const Channel& channel);
 
 /// The four modes of `--channel`, with the semantics of the oracle tables: `async` (transfers are
 /// independent), `rank`, `data`, `edge` (rendezvous over that FIFO). Throws InputError.
@@ -98,7 +109,7 @@ struct Program {
 
   std::vector<Rank> stage_rank;            ///< stage -> the rank that holds it
   std::vector<std::vector<Stage>> chains;  ///< stages of each chain in forward order
-  std::vector<Channel> channels;           ///< [0] is the default; more specific ones follow
+  std::vector<Channel> channels;           ///< [0] is the default; those of single edges follow
 
   std::vector<std::vector<Op>> rows;  ///< rank -> ops in issue order
   std::vector<Compound> compounds;
@@ -117,7 +128,7 @@ struct Program {
   /// Adds a compound op of `kind` made of `ops`.
   Op make_compound(Kind kind, std::span<const Op> ops);
 
-  /// The channel that carries data from stage `from` to stage `to`.
+  /// The channel of the edge from stage `from` to `to`, the next one of its chain.
   const Channel& channel(Stage from, Stage to) const;
 
   friend bool operator==(const Program&, const Program&) = default;
@@ -130,18 +141,24 @@ struct ChainLinks {
   std::vector<std::uint8_t> chain;
 };
 ChainLinks chain_links(const Program& program);
+/// The stage at the other end of a send or receive; -1 where there is none.
+Stage peer_stage(const ChainLinks& links, const Op& op);
+/// The stage whose output crosses the edge that a send or receive uses, forward or as its gradient backward,
+/// which has the same size; -1 where there is none.
+Stage boundary_stage(const ChainLinks& links, const Op& op);
+/// The channel of a send or receive that has a peer. Gradients follow the rules of the edge that their
+/// activations came by.
+const Channel& channel_of(const Program& program, const ChainLinks& links, const Op& op);
 
 /// The cell of any op of `program`: `(0F7;7B3)OVERLAP_F_B`.
 std::string cell(const Program& program, const Op& op);
 
 /// A Program with its stages on ranks and one chain, and empty rows. `stage_rank` is what
-/// `placement_loop` or `placement_v` gives, or any other.
+/// `placement_loop` gives, or any other.
 Program make_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches,
                      std::vector<Rank> stage_rank);
 /// Stage s on rank s mod p.
 std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks);
-/// Down and up the ranks: 0 1 2 3 3 2 1 0 ...
-std::vector<Rank> placement_v(std::int32_t ranks, std::int32_t chunks);
 
 /// The same schedule for `count` iterations, one after another in every row, with no barrier between.
 Program repeat_iterations(const Program& program, std::int32_t count);

@@ -37,15 +37,12 @@ void check_order(const Program& program, std::vector<Finding>& findings) {
     for (const Op& op : program.rows[static_cast<std::size_t>(r)]) {
       ++position;
       if (!is_send(op.kind) && !is_recv(op.kind)) continue;
-      const auto stage = static_cast<std::size_t>(op.stage);
-      const bool forward = op.kind == Kind::SEND_F || op.kind == Kind::RECV_F;
-      const bool outer = op.kind == Kind::SEND_F || op.kind == Kind::RECV_B;
-      const Stage other = outer ? links.next[stage] : links.previous[stage];
+      const Stage other = peer_stage(links, op);
       if (other < 0) continue;
-      const Channel& channel = outer ? program.channel(op.stage, other) : program.channel(other, op.stage);
+      const Channel& channel = channel_of(program, links, op);
       if (channel.fifo == Fifo::none) continue;
       const Rank peer = program.stage_rank[static_cast<std::size_t>(other)];
-      const int data = channel.fifo == Fifo::data ? (forward ? 0 : 1) : 2;
+      const int data = channel.fifo == Fifo::data ? (carries_activation(op.kind) ? 0 : 1) : 2;
       if (is_send(op.kind)) {
         orders[{r, peer, data}].sends.emplace_back(op, position);
       } else {
@@ -59,7 +56,7 @@ void check_order(const Program& program, std::vector<Finding>& findings) {
       const Op& send = order.sends[k].first;
       const Op& recv = order.receives[k].first;
       const bool forward = send.kind == Kind::SEND_F;
-      const Stage target = forward ? links.next[static_cast<std::size_t>(send.stage)] : links.previous[static_cast<std::size_t>(send.stage)];
+      const Stage target = peer_stage(links, send);
       const bool match = recv.kind == (forward ? Kind::RECV_F : Kind::RECV_B) && recv.stage == target && recv.microbatch == send.microbatch &&
                          recv.iteration == send.iteration && recv.slice == send.slice && recv.replica == send.replica;
       if (match) continue;

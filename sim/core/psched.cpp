@@ -34,7 +34,7 @@ std::string written_name(const std::string& name) {
 std::string written_channel(const Channel& channel) {
   const Channel plain;
   std::string text = "#channel ";
-  text += channel.from < 0 ? std::string("default") : fmt::format("{}->{}", channel.from, channel.to);
+  text += edge_text(channel);
   if (channel.fifo != plain.fifo) text += " fifo=" + word(kFifos, channel.fifo);
   if (channel.capacity != plain.capacity) text += fmt::format(" capacity={}", channel.capacity);
   if (channel.eager_bytes != plain.eager_bytes) text += fmt::format(" eager={}", channel.eager_bytes);
@@ -100,7 +100,7 @@ std::string to_psched(const Program& program) {
   };
   fmt::format_to(to, "#psched 1\n#schedule {}\n#ranks {}\n#microbatches {}\n#iterations {}\n#chunks {}\n",
                  written_name(program.schedule), program.ranks(), program.microbatches, program.iterations, program.chunks);
-  fmt::format_to(to, "#profile {}\n#weights {}\n#ordering {}\n", word(kProfiles, program.profile),
+  fmt::format_to(to, "#profile {}\n#weights {}\n#ordering {}\n", profile_name(program.profile),
                  word(kWeights, program.weights), word(kOrderings, program.ordering));
   list("stage-rank", program.stage_rank);
   for (const auto& chain : program.chains) list("chain", chain);

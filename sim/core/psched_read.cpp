@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "sim/core/cells.hpp"
@@ -74,7 +75,7 @@ class Reader {
     } else if (name == "chunks") {
       program_.chunks = number<std::int32_t>(value, 0);
     } else if (name == "profile") {
-      program_.profile = choice<Profile>(value, kProfiles);
+      program_.profile = choice<Profile>(value, profile_names());
     } else if (name == "weights") {
       program_.weights = choice<WeightPolicy>(value, kWeights);
     } else if (name == "ordering") {
@@ -176,8 +177,7 @@ class Reader {
                               fmt::join(kChannelKeys, ", "), suggestion(key.text, kChannelKeys)));
       }
     }
-    program_.channels.push_back(channel);
-    channels_at_.push_back(edge);
+    channels_.push_back({channel, edge});
   }
 
   void read_row(const TextPiece& line, std::vector<Op>& row) {
@@ -268,17 +268,31 @@ class Reader {
         if (s >= program_.stages()) fail(chains_at_[c], fmt::format("stage {}; expected stages below {}", s, program_.stages()));
       }
     }
-    if (!seen("channel")) program_.channels.emplace_back();
-    for (std::size_t c = 0; c < channels_at_.size(); ++c) {
-      const Channel& channel = program_.channels[c];
-      if (std::max(channel.from, channel.to) >= program_.stages()) {
-        fail(channels_at_[c], fmt::format("stage {}; expected stages below {}", std::max(channel.from, channel.to), program_.stages()));
-      }
-    }
+    complete_channels();
     const RowCounts counts = counts_of_rows(program_);
     if (!seen("microbatches")) program_.microbatches = counts.microbatches;
     if (!seen("iterations")) program_.iterations = counts.iterations;
     if (!seen("chunks")) program_.chunks = chunks_of_placement(program_);
+  }
+
+  /// The default first, whether the file names it, and where, or not; then the edges in their order.
+  void complete_channels() {
+    if (!seen("channel") || !channels_.empty()) program_.channels.emplace_back();
+    const ChainLinks links = chain_links(program_);
+    std::set<std::pair<Stage, Stage>> known;
+    for (const auto& [channel, where] : channels_) {
+      const bool is_default = channel.from < 0;
+      if (std::max(channel.from, channel.to) >= program_.stages()) {
+        fail(where, fmt::format("stage {}; expected stages below {}", std::max(channel.from, channel.to), program_.stages()));
+      }
+      if (!is_default && links.next[static_cast<std::size_t>(channel.from)] != channel.to) fail(where, not_neighbours(channel));
+      if (!known.insert({channel.from, channel.to}).second) fail(where, fmt::format("channel {} twice; expected once", edge_text(channel)));
+      if (is_default) {
+        program_.channels.front() = channel;
+      } else {
+        program_.channels.push_back(channel);
+      }
+    }
   }
 
   static constexpr std::size_t kMaxStages = std::numeric_limits<std::int16_t>::max();
@@ -291,7 +305,8 @@ class Reader {
   std::int32_t ranks_ = 0;
   bool placed_ = false;  // '#stage-rank' was there
   TextPiece ranks_at_, stage_rank_at_;
-  std::vector<TextPiece> chains_at_, channels_at_;
+  std::vector<TextPiece> chains_at_;
+  std::vector<std::pair<Channel, TextPiece>> channels_;  // as the file names them, with the place of the edge
 };
 
 }  // namespace

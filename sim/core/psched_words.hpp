@@ -6,7 +6,6 @@
 
 namespace bubblescope::psched {
 
-inline const std::vector<std::string> kProfiles{"backprop", "local", "local-serial", "forward-only", "delayed"};
 inline const std::vector<std::string> kWeights{"flush", "latest", "stash", "double-buffered"};
 inline const std::vector<std::string> kOrderings{"in-order", "priority", "self-timed"};
 inline const std::vector<std::string> kFifos{"none", "rank", "data", "edge"};

@@ -3,14 +3,16 @@
 #include "sim/core/timeline.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
-#include <fstream>
+#include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "sim/core/error.hpp"
+#include "sim/core/json_reader.hpp"
+#include "sim/core/read_file.hpp"
 #include "sim/core/write_file.hpp"
 
 namespace bubblescope {
@@ -21,73 +23,99 @@ using nlohmann::json;
 constexpr std::array<std::string_view, 7> kStreams{"compute", "host", "communication", "copy", "collective", "link", "worker"};
 constexpr std::array<std::string_view, 9> kWaits{"nothing", "stream", "data", "transfer", "channel-order", "capacity", "sync", "host", "input"};
 
-template <std::size_t N>
-std::size_t find_name(const std::array<std::string_view, N>& names, const std::string& name, const char* what) {
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) throw InputError(fmt::format("unknown {} '{}'", what, name));
+constexpr std::int64_t kMostRanks = std::numeric_limits<std::int16_t>::max();  // as many as stages can be numbered
+
+/// Which of `names` the value is; `reader()` says where it stands where it is none.
+template <std::size_t N, typename Where>
+std::size_t find_name(const std::array<std::string_view, N>& names, const json& value, Where reader) {
+  const auto found = value.is_string() ? std::find(names.begin(), names.end(), value.get_ref<const std::string&>()) : names.end();
+  if (found == names.end()) reader().refuse(fmt::format("one of {}", fmt::join(names, ", ")));
   return static_cast<std::size_t>(found - names.begin());
 }
 
-Span read_span(const json& row, Timeline& timeline) {
-  if (!row.is_array() || (row.size() != 8 && row.size() != 11)) throw InputError("a span is not an array of 8 or 11 values");
-  Span span;
-  span.track = row[0].get<std::int32_t>();
-  span.start = row[1].get<Nanos>();
-  span.end = row[2].get<Nanos>();
-  const std::string name = row[3].get<std::string>();
-  if (const auto op = parse_cell(name)) {
-    span.op = *op;
-  } else {
-    const auto close = name.rfind(')');
-    const auto kind = close == std::string::npos ? std::nullopt : kind_from_mnemonic(std::string_view(name).substr(close + 1));
-    span.has_op = kind && is_compound(*kind);
-    if (span.has_op) span.op.kind = *kind;
-    span.name = static_cast<std::int32_t>(timeline.names.size());
-    timeline.names.push_back(name);
-  }
-  span.op.iteration = row[4].get<std::int32_t>();
-  span.waited_for = row[5].get<std::int32_t>();
-  span.wait = static_cast<Wait>(find_name(kWaits, row[6].get<std::string>(), "wait"));
-  span.bytes = row[7].get<std::int64_t>();
-  if (row.size() == 11) {
-    span.op.replica = row[8].get<std::uint16_t>();
-    span.op.slice = row[9].get<std::uint16_t>();
-    span.op.chain = row[10].get<std::uint8_t>();
-  }
-  if (span.end < span.start) throw InputError(fmt::format("span {} ends before it starts", name));
-  return span;
-}
+/// One span's array. A million of them are read, so places are put together only for messages.
+class SpanReader {
+ public:
+  SpanReader(const json& row, std::size_t number, const std::string& file) : row_(row), number_(number), file_(file) {}
 
-Timeline read_fields(const json& root) {
-  const auto version = root.at("schema_version").get<int>();
-  if (version != 1) throw InputError(fmt::format("'schema_version' is {}; expected 1", version));
-  Timeline timeline;
-  timeline.label = root.at("label").get<std::string>();
-  timeline.schedule = root.at("schedule").get<std::string>();
-  timeline.ranks = root.at("ranks").get<std::int32_t>();
-  timeline.stages = root.at("stages").get<std::int32_t>();
-  timeline.microbatches = root.at("microbatches").get<std::int32_t>();
-  timeline.iterations = root.at("iterations").get<std::int32_t>();
-  timeline.chunks = root.at("chunks").get<std::int32_t>();
-  for (const json& track : root.at("tracks")) {
-    timeline.tracks.push_back({track.at("rank").get<Rank>(), static_cast<StreamKind>(find_name(kStreams, track.at("stream").get<std::string>(), "stream")),
-                               track.at("name").get<std::string>()});
-  }
-  const json& spans = root.at("spans");
-  for (std::size_t i = 0; i < spans.size(); ++i) {
-    try {
-      timeline.spans.push_back(read_span(spans[i], timeline));
-    } catch (const std::exception& error) {
-      throw InputError(fmt::format("'spans[{}]': {}", i, error.what()));
+  Span read(Timeline& timeline, std::size_t spans) const {
+    if (!row_.is_array() || (row_.size() != 8 && row_.size() != 11)) reader().refuse("an array of 8 or 11 values");
+    Span span;
+    span.track = number<std::int32_t>(0, 0, static_cast<std::int64_t>(timeline.tracks.size()) - 1);
+    span.start = number<Nanos>(1, 0, kLongest);
+    span.end = number<Nanos>(2, span.start, kLongest);
+    const std::string name = row_[3].is_string() ? row_[3].get<std::string>() : reader(3).text();
+    if (const auto op = parse_cell(name)) {
+      span.op = *op;
+    } else {
+      const auto close = name.rfind(')');
+      const auto kind = close == std::string::npos ? std::nullopt : kind_from_mnemonic(std::string_view(name).substr(close + 1));
+      span.has_op = kind && is_compound(*kind);
+      if (span.has_op) span.op.kind = *kind;
+      span.name = static_cast<std::int32_t>(timeline.names.size());
+      timeline.names.push_back(name);
     }
-    const Span& span = timeline.spans.back();
-    if (span.track < 0 || span.track >= static_cast<std::int32_t>(timeline.tracks.size())) throw InputError(fmt::format("'spans[{}]' is on track {}, but there are {}", i, span.track, timeline.tracks.size()));
-    if (span.waited_for >= static_cast<std::int32_t>(spans.size())) throw InputError(fmt::format("'spans[{}]' waited for span {}, but there are {}", i, span.waited_for, spans.size()));
+    span.op.iteration = number<std::int32_t>(4, 0);
+    span.waited_for = number<std::int32_t>(5, -1, static_cast<std::int64_t>(spans) - 1);
+    span.wait = static_cast<Wait>(find_name(kWaits, row_[6], [this] { return reader(6); }));
+    span.bytes = number<std::int64_t>(7, 0);
+    if (row_.size() == 11) {
+      span.op.replica = number<std::uint16_t>(8, 0);
+      span.op.slice = number<std::uint16_t>(9, 0);
+      span.op.chain = number<std::uint8_t>(10, 0);
+    }
+    return span;
   }
-  if (root.contains("memory")) {
-    for (const json& rank : root.at("memory")) {
-      auto& samples = timeline.memory.emplace_back();
-      for (const json& sample : rank) samples.push_back({sample.at(0).get<Nanos>(), sample.at(1).get<std::int64_t>()});
+
+ private:
+  JsonReader reader() const { return {row_, fmt::format("spans[{}]", number_), file_}; }
+  JsonReader reader(std::size_t i) const { return {row_[i], fmt::format("spans[{}][{}]", number_, i), file_}; }
+
+  template <typename Integer>
+  Integer number(std::size_t i, std::int64_t minimum, std::int64_t maximum = std::numeric_limits<Integer>::max()) const {
+    const json& value = row_[i];
+    if (value.is_number_integer()) {
+      const auto found = value.get<std::int64_t>();
+      if (found >= minimum && found <= maximum && !(value.is_number_unsigned() && found < 0)) return static_cast<Integer>(found);
+    }
+    return reader(i).as<Integer>(minimum, maximum);  // says what is wrong
+  }
+
+  const json& row_;
+  std::size_t number_;
+  const std::string& file_;
+};
+
+Timeline read_fields(const JsonReader& root, const std::string& file) {
+  root.at("schema_version").number(1, 1);
+  Timeline timeline;
+  timeline.label = root.at("label").text();
+  timeline.schedule = root.at("schedule").text();
+  timeline.ranks = root.at("ranks").as<std::int32_t>(0, kMostRanks);
+  timeline.stages = root.at("stages").as<std::int32_t>(0, kMostRanks);
+  timeline.microbatches = root.at("microbatches").as<std::int32_t>();
+  timeline.iterations = root.at("iterations").as<std::int32_t>();
+  timeline.chunks = root.at("chunks").as<std::int32_t>();
+  for (const JsonReader& track : root.at("tracks").items()) {
+    const JsonReader stream = track.at("stream");
+    timeline.tracks.push_back({track.at("rank").as<Rank>(0, timeline.ranks - 1),
+                               static_cast<StreamKind>(find_name(kStreams, stream.value(), [&] { return stream; })), track.at("name").text()});
+  }
+  const JsonReader spans = root.at("spans");
+  if (!spans.value().is_array()) spans.refuse("an array");
+  timeline.spans.reserve(spans.value().size());
+  for (std::size_t i = 0; i < spans.value().size(); ++i) {
+    timeline.spans.push_back(SpanReader(spans.value()[i], i, file).read(timeline, spans.value().size()));
+  }
+  if (!root.has("memory")) return timeline;
+  const auto ranks = root.at("memory").items();
+  if (ranks.size() != static_cast<std::size_t>(timeline.ranks)) root.at("memory").refuse(fmt::format("one list per rank, {} of them", timeline.ranks));
+  for (const JsonReader& rank : ranks) {
+    auto& samples = timeline.memory.emplace_back();
+    for (const JsonReader& sample : rank.items()) {
+      const auto pair = sample.items();
+      if (pair.size() != 2) sample.refuse("a time and a number of bytes");
+      samples.push_back({pair[0].as<Nanos>(0, kLongest), pair[1].as<std::int64_t>()});
     }
   }
   return timeline;
@@ -156,25 +184,14 @@ std::string timeline_to_json(const Timeline& timeline) {
 }
 
 Timeline timeline_from_json(std::string_view text, const std::string& file) {
-  try {
-    return read_fields(json::parse(text));
-  } catch (const json::parse_error& error) {
-    throw InputError(fmt::format("{}: not JSON, or cut short, at byte {}; expected a timeline", file, error.byte));
-  } catch (const json::exception& error) {
-    throw InputError(fmt::format("{}: not a timeline: {}", file, error.what()));
-  } catch (const InputError& error) {
-    throw InputError(fmt::format("{}: {}", file, error.what()));
-  }
+  const json document = parse_json(text, file, "a timeline");
+  return read_fields(JsonReader(document, "", file), file);
 }
 
 void write_timeline(const Timeline& timeline, const std::filesystem::path& file) { write_file(file, timeline_to_json(timeline)); }
 
 Timeline read_timeline(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw InputError(fmt::format("{}: cannot be read; expected a timeline in JSON", file.string()));
-  std::ostringstream text;
-  text << in.rdbuf();
-  return timeline_from_json(text.view(), file.string());
+  return timeline_from_json(read_file(file, "a timeline in JSON"), file.string());
 }
 
 }  // namespace bubblescope

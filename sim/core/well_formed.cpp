@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <set>
+#include <utility>
+
 namespace bubblescope {
 namespace {
 
@@ -39,10 +42,32 @@ class Checker {
       if (seen[static_cast<std::size_t>(s)] == 0) findings_.report(fmt::format("stage {} is in no chain; expected it in one", s));
     }
     if (program_.chains.size() > 256) findings_.report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
-    if (program_.channels.empty()) findings_.report("no channel; expected at least the default one");
+    check_channels();
     if (stages == 0) findings_.report("no stage; expected at least one");
     if (program_.microbatches < 1) findings_.report(fmt::format("{} microbatches; expected at least 1", program_.microbatches));
     if (program_.iterations < 1) findings_.report(fmt::format("{} iterations; expected at least 1", program_.iterations));
+  }
+
+  void check_channels() {
+    if (program_.channels.empty()) {
+      findings_.report("no channel; expected at least the default one");
+      return;
+    }
+    if (!findings_.empty()) return;  // chains must be good
+    const ChainLinks links = chain_links(program_);
+    std::set<std::pair<Stage, Stage>> seen;
+    for (std::size_t c = 0; c < program_.channels.size() && !findings_.full(); ++c) {
+      const Channel& channel = program_.channels[c];
+      const bool is_default = channel.from < 0 && channel.to < 0;
+      const bool stage = channel.from >= 0 && channel.from < program_.stages();
+      if (c == 0 && !is_default) {
+        findings_.report(fmt::format("the first channel is that of {}; expected the default of all edges", edge_text(channel)));
+      } else if (!seen.insert({channel.from, channel.to}).second) {
+        findings_.report(fmt::format("channel {} twice; expected once", edge_text(channel)));
+      } else if (!is_default && (!stage || links.next[static_cast<std::size_t>(channel.from)] != channel.to)) {
+        findings_.report(not_neighbours(channel));
+      }
+    }
   }
 
   /// Each op by itself: numbers in range, on its stage's rank, of a kind that the profile has.
@@ -62,6 +87,9 @@ class Checker {
           }
         }
         for (const Op& part : program_.parts_of(op)) check_alone({r, i}, op, part);
+        if (op.kind == Kind::BATCH_P2P && findings_.empty()) {
+          findings_.report({r, i}, op, "a batch of transfers is only read and written; expected its sends and receives one by one");
+        }
       }
     }
   }
@@ -70,6 +98,10 @@ class Checker {
     const auto rank_of = [&](Stage s) { return program_.stage_rank[static_cast<std::size_t>(s)]; };
     if (is_compound(part.kind)) {
       findings_.report(place, std::string(mnemonic(op.kind)), "compound inside a compound; expected simple ops");
+    } else if (op.kind == Kind::OVERLAP_F_B && !is_compute(part.kind)) {
+      findings_.report(place, op, fmt::format("{} in an OVERLAP_F_B; expected compute ops", mnemonic(part.kind)));
+    } else if (op.kind == Kind::BATCH_P2P && !is_send(part.kind) && !is_recv(part.kind)) {
+      findings_.report(place, op, fmt::format("{} in a BATCH_P2P; expected sends and receives", mnemonic(part.kind)));
     } else if (part.stage < 0 || part.stage >= program_.stages()) {
       findings_.report(place, op, fmt::format("stage {}; expected stages from 0 to {}", part.stage, program_.stages() - 1));
     } else if (rank_of(part.stage) != place.rank) {

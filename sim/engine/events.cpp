@@ -224,6 +224,7 @@ bool needs_events(const Program& program, const StageCosts& costs, const Cluster
   const bool on_one_machine = std::any_of(cluster.devices.begin(), cluster.devices.end(), [](const DeviceSpec& d) { return !d.cores.empty(); });
   if (!on_one_machine) return false;
   for (Stage s = 0; s < std::min(program.stages(), costs.stages()); ++s) {
+    if (costs.overlap(s) && costs.overlap(s)->busy_factor != 1.0) return true;
     for (int k = 0; k < kKinds; ++k) {
       if (costs.at(s, static_cast<Kind>(k)).busy_factor != 1.0) return true;
     }

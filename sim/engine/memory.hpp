@@ -17,10 +17,9 @@ struct MemoryParts {
   std::int64_t optimizer = 0;
   std::int64_t auxiliary = 0;    ///< weights, gradients and optimizer state of auxiliary networks
   std::int64_t activations = 0;  ///< allocated at F, partly freed at I, rest at W, B or LB
-  std::int64_t stashed = 0;      ///< older weight versions
   std::int64_t queue = 0;        ///< entries in flight towards this rank, receive buffers
   std::int64_t total() const {
-    return weights + gradients + optimizer + auxiliary + activations + stashed + queue;
+    return weights + gradients + optimizer + auxiliary + activations + queue;
   }
 };
 

@@ -1,4 +1,4 @@
-// The steady-state period: iterations follow each other without a barrier until they repeat.
+// The steady-state period: the Program follows itself without a barrier until it repeats.
 #include <algorithm>
 #include <cmath>
 
@@ -9,15 +9,16 @@ namespace bubblescope {
 namespace {
 
 constexpr std::size_t kMostOps = 8'000'000;
-constexpr std::int32_t kMostIterations = 256;
+constexpr std::int32_t kMostBlocks = 256;
 
-/// Starts of one iteration's ops, rank by rank in row order.
+/// Starts of one block's ops, rank by rank in row order. A block is the whole Program once: all the
+/// iterations it holds.
 using Starts = std::vector<Nanos>;
 
-std::vector<Starts> starts_by_iteration(const Timeline& timeline, std::int32_t iterations) {
-  std::vector<Starts> starts(static_cast<std::size_t>(iterations));
+std::vector<Starts> starts_by_block(const Timeline& timeline, std::int32_t blocks, std::int32_t iterations_per_block) {
+  std::vector<Starts> starts(static_cast<std::size_t>(blocks));
   for (const Span& span : timeline.spans) {
-    if (span.has_op && is_compute(span.op.kind)) starts[static_cast<std::size_t>(span.op.iteration)].push_back(span.start);
+    if (span.has_op && is_compute(span.op.kind)) starts[static_cast<std::size_t>(span.op.iteration / iterations_per_block)].push_back(span.start);
   }
   return starts;
 }
@@ -32,15 +33,16 @@ Nanos shift(const Starts& earlier, const Starts& later) {
   return by;
 }
 
-/// How many iterations back a constraint can reach: bounded queues look back over `capacity` entries.
+/// How many blocks back a constraint can reach: bounded queues look back over `capacity` entries.
 /// A queue too long to be looked at whole shows by its rates: either it never fills, or the mean over
-/// many iterations is that of the slower side.
+/// many blocks is that of the slower side.
 std::int32_t reach(const Program& program) {
   std::int64_t capacity = 0;
   for (const Channel& channel : program.channels) capacity = std::max<std::int64_t>(capacity, channel.capacity);
   const auto affordable = static_cast<std::int64_t>(kMostOps / std::max<std::size_t>(1, program.op_count()));
-  const std::int64_t most = std::clamp<std::int64_t>(affordable, 4, kMostIterations) / 2 - 1;
-  return static_cast<std::int32_t>(std::min(1 + capacity / std::max(1, program.microbatches), most));
+  const std::int64_t most = std::clamp<std::int64_t>(affordable, 4, kMostBlocks) / 2 - 1;
+  const std::int64_t entries = std::int64_t{std::max(1, program.microbatches)} * program.iterations;  // of an edge in one block
+  return static_cast<std::int32_t>(std::min(1 + capacity / entries, most));
 }
 
 }  // namespace
@@ -56,14 +58,14 @@ bool updates_every_microbatch(const Program& program) {
 
 std::optional<Nanos> steady_period(const Program& program, const StageCosts& costs, const Cluster& cluster, const SimulateOptions& options) {
   const std::int32_t window = reach(program);
-  const double units = updates_every_microbatch(program) ? std::max(1, program.microbatches) : 1;
+  const double units = static_cast<double>(program.iterations) * (updates_every_microbatch(program) ? std::max(1, program.microbatches) : 1);
   double slope = 0;
   for (std::int32_t count = 2 * window + 2; ; count *= 2) {
     const Simulation run = simulate(repeat_iterations(program, count), costs, cluster, options);
     if (run.deadlock) return std::nullopt;
-    const std::vector<Starts> starts = starts_by_iteration(run.timeline, count);
+    const std::vector<Starts> starts = starts_by_block(run.timeline, count, program.iterations);
     const std::size_t last = starts.size() - 1;
-    // The smallest number of iterations after which everything repeats, `window` times over.
+    // The smallest number of blocks after which everything repeats, `window` times over.
     for (std::size_t cycle = 1; cycle + static_cast<std::size_t>(window) <= last; ++cycle) {
       const Nanos by = shift(starts[last - cycle], starts[last]);
       bool repeats = by >= 0;
@@ -77,7 +79,7 @@ std::optional<Nanos> steady_period(const Program& program, const StageCosts& cos
       slope = static_cast<double>(gone) / static_cast<double>(last - last / 2);
     }
     // Shared cores or irrational ratios may never repeat to the nanosecond: the mean rate then.
-    if (count >= kMostIterations || program.op_count() * static_cast<std::size_t>(count) * 2 > kMostOps) break;
+    if (count >= kMostBlocks || program.op_count() * static_cast<std::size_t>(count) * 2 > kMostOps) break;
   }
   return static_cast<Nanos>(std::floor(slope / units + 0.5));
 }

@@ -34,7 +34,9 @@ struct Simulation {
   std::optional<Deadlock> deadlock;  ///< then the timeline holds what ran until then
 };
 
-/// Predicts `program`. Communication ops take latency and bytes over bandwidth of the cluster's link;
+/// Predicts `program`, which must pass validation up to V2 (sim/core/validate.hpp; `generate` and
+/// `predict_case` see to it): rows are walked as they are, and an op that stands nowhere is waited for by
+/// nobody. V3 may fail: the deadlock is part of what is predicted. Communication ops take latency and bytes over bandwidth of the cluster's link;
 /// a dependency that crosses ranks in a Program without communication ops costs the latency alone.
 /// Ties in time break by rank, then by position in the row. Throws InputError where the cluster has
 /// fewer ranks than the Program, or `Engine::sweep` is asked for where it does not apply.
@@ -46,7 +48,8 @@ bool updates_every_microbatch(const Program& program);
 
 /// Steady-state time per iteration (per microbatch for Programs that update every microbatch), with
 /// iterations following each other without a barrier: the largest cycle mean of one iteration's graph
-/// with each rank's last op joined to its first. Nothing on a deadlock. `program` has one iteration.
+/// with each rank's last op joined to its first. A Program of several iterations is joined to itself as
+/// a whole, and the period is the mean of its iterations. Nothing on a deadlock. `program` as for `simulate`.
 std::optional<Nanos> steady_period(const Program& program, const StageCosts& costs,
                                    const Cluster& cluster, const SimulateOptions& options = {});
 

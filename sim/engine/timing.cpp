@@ -111,10 +111,8 @@ const Op& Timing::op_at(OpIndex op) const {
 }
 
 std::int64_t Timing::bytes(const Op& what) const {
-  // An activation and its gradient have the size of the output of the stage that sends forward.
   if (!is_send(what.kind) && !is_recv(what.kind)) return 0;
-  const bool outer = what.kind == Kind::SEND_F || what.kind == Kind::RECV_B;
-  const Stage stage = outer ? what.stage : links_.previous[index(what.stage)];
+  const Stage stage = boundary_stage(links_, what);
   return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).output : 0;
 }
 

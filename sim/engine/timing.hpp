@@ -37,8 +37,9 @@ class Timing {
   /// Throws InputError where the cluster has fewer ranks than the program.
   Timing(const Program& program, const ConstraintGraph& graph, const StageCosts& costs, const Cluster& cluster);
 
-  /// Sets the op's ready time (in `start`; a holding send: `end`) from what it waited for.
-  /// Returns the time from which the op runs.
+  /// Sets the op's `start`, and what it waited for last. Returns the time from which the op runs, which is its
+  /// start but for a holding send (it starts when it offers, and runs from acceptance) and a receive that waits
+  /// for its data (its start is that of the part of the transfer that comes after its turn).
   Nanos arrive(OpIndex op);
   /// Sets the common start of a group whose members have all arrived; returns it.
   Nanos join(std::int32_t group);

@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include "sim/core/error.hpp"
 #include "sim/core/psched.hpp"
+#include "sim/core/read_file.hpp"
 #include "sim/lower/torch_csv.hpp"
 
 namespace bubblescope {
@@ -21,13 +20,7 @@ Program read_program(const std::filesystem::path& file) {
   if (ending != ".psched" && ending != ".csv") {
     throw InputError(fmt::format("{}: unknown ending '{}'; expected a .psched or .csv file", file.string(), ending));
   }
-  std::ifstream stream(file, std::ios::binary);
-  std::error_code error;
-  if (!stream || std::filesystem::is_directory(file, error)) {
-    throw InputError(fmt::format("{}: cannot be read; expected a readable file", file.string()));
-  }
-  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (stream.bad()) throw InputError(fmt::format("{}: reading failed", file.string()));
+  const std::string text = read_file(file, "a schedule");
   return ending == ".csv" ? from_torch_csv(text, file.string()) : from_psched(text, file.string());
 }
 

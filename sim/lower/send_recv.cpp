@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sim/core/error.hpp"
+#include "sim/core/op_table.hpp"
 
 namespace bubblescope {
 namespace {
@@ -42,7 +43,7 @@ class RankSet {
 /// have dense indices; `placed_` says which of them their consumer's rank has.
 class Lowering {
  public:
-  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), out_(program) {
+  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), space_(program), out_(program) {
     late_ = program.profile == Profile::local_serial;
     measure();
     prepare_edges();
@@ -88,46 +89,30 @@ class Lowering {
 
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-  std::size_t item(Stage stage, const Op& op) const {
-    return (((index(op.iteration) * replicas_ + op.replica) * slices_ + op.slice) * index(in_.stages()) + index(stage)) *
-               microbatches_ + index(op.microbatch);
-  }
+  std::size_t item(Stage stage, const Op& op) const { return space_.of(stage, op); }
 
   static bool carries(const Op& op) { return is_compute(op.kind) && !is_compound(op.kind) && op.microbatch >= 0; }
 
-  /// Sizes of the tables. Programs that no table can hold are refused.
+  /// Makes the tables.
   void measure() {
-    std::int64_t iterations = 1;
     for (Rank r = 0; r < in_.ranks(); ++r) {
       for (const Op& op : in_.rows[index(r)]) {
         for (const Op& part : in_.parts_of(op)) {
-          if (part.stage < 0 || part.stage >= in_.stages() || in_.stage_rank[index(part.stage)] != r || part.iteration < 0) {
-            throw InputError(fmt::format("rank {}, {}: stage {} is not on this rank; expected a program that passes validation",
-                                         r, cell(in_, op), part.stage));
-          }
-          iterations = std::max<std::int64_t>(iterations, part.iteration + std::int64_t{1});
-          replicas_ = std::max<std::size_t>(replicas_, part.replica + std::size_t{1});
-          slices_ = std::max<std::size_t>(slices_, part.slice + std::size_t{1});
-          if (carries(part)) microbatches_ = std::max(microbatches_, index(part.microbatch) + 1);
+          if (part.stage >= 0 && part.stage < in_.stages() && in_.stage_rank[index(part.stage)] == r && part.iteration >= 0) continue;
+          throw InputError(fmt::format("rank {}, {}: stage {} is not on this rank; expected a program that passes validation",
+                                       r, cell(in_, op), part.stage));
         }
       }
     }
-    const double items = static_cast<double>(iterations) * static_cast<double>(replicas_) * static_cast<double>(slices_) *
-                         static_cast<double>(microbatches_) * in_.stages();
-    if (items > 1e6 + 64.0 * static_cast<double>(in_.op_count())) {
-      throw InputError(fmt::format("{} iterations of {} microbatches on {} stages, but only {} ops; expected a program that passes validation",
-                                   iterations, microbatches_, in_.stages(), in_.op_count()));
-    }
-    items_ = static_cast<std::size_t>(items);
-    activation_.assign(items_, 0);
-    if (in_.profile == Profile::backprop || in_.profile == Profile::delayed) gradient_.assign(items_, 0);
+    activation_.assign(space_.size(), 0);
+    if (has_gradients(in_.profile)) gradient_.assign(space_.size(), 0);
     if (late_) find_last_ops();
   }
 
   /// Late forwarding: how many compute ops of (stage, microbatch) are still to come before the output
   /// may leave.
   void find_last_ops() {
-    pending_.assign(items_, 0);
+    pending_.assign(space_.size(), 0);
     for (const auto& row : in_.rows) {
       for (const Op& op : row) {
         for (const Op& part : in_.parts_of(op)) {
@@ -138,18 +123,19 @@ class Lowering {
   }
 
   void prepare_edges() {
-    const auto way = [&](Stage stage, Stage peer, bool from_peer) {
+    const auto way = [&](Stage stage, Stage peer) {
       if (peer < 0) return Way{};
       const Rank rank = in_.stage_rank[index(peer)];
-      const Channel& channel = from_peer ? in_.channel(peer, stage) : in_.channel(stage, peer);
+      // A gradient follows the rules of the edge that its activation came by.
+      const Channel& channel = links_.next[index(stage)] == peer ? in_.channel(stage, peer) : in_.channel(peer, stage);
       return Way{peer, rank, rank == in_.stage_rank[index(stage)], channel.receive == Receive::posted};
     };
     for (Stage s = 0; s < in_.stages(); ++s) {
       const Stage previous = links_.previous[index(s)], next = links_.next[index(s)];
-      activation_in_.push_back(way(s, previous, true));
-      activation_out_.push_back(way(s, next, false));
-      gradient_in_.push_back(way(s, next, true));
-      gradient_out_.push_back(way(s, previous, false));
+      activation_in_.push_back(way(s, previous));
+      activation_out_.push_back(way(s, next));
+      gradient_in_.push_back(way(s, next));
+      gradient_out_.push_back(way(s, previous));
     }
   }
 
@@ -254,9 +240,9 @@ class Lowering {
 
   const Program& in_;
   const ChainLinks links_;
+  const IdentitySpace space_;
   Program out_;
   bool late_ = false;
-  std::size_t replicas_ = 1, slices_ = 1, microbatches_ = 1, items_ = 0;
   std::vector<std::uint8_t> activation_, gradient_;  // item -> its consumer's rank has it
   std::vector<std::int32_t> pending_;                // late forwarding only
   std::vector<Way> activation_in_, activation_out_, gradient_in_, gradient_out_;  // by stage
@@ -273,26 +259,6 @@ bool has_communication(const Program& program) {
 Program add_send_recv(const Program& program) {
   if (has_communication(program)) return program;
   return Lowering(program).run();
-}
-
-Program strip_communication(const Program& program) {
-  Program stripped = program;
-  for (auto& row : stripped.rows) {
-    std::erase_if(row, [](const Op& op) { return is_p2p(op.kind); });
-  }
-  const bool batched = std::any_of(program.rows.begin(), program.rows.end(), [](const auto& row) {
-    return std::any_of(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::BATCH_P2P; });
-  });
-  if (!batched) return stripped;
-  // Compounds of communication are gone: number the others anew.
-  stripped.compounds.clear();
-  stripped.parts.clear();
-  for (auto& row : stripped.rows) {
-    for (Op& op : row) {
-      if (is_compound(op.kind)) op.operand = stripped.make_compound(op.kind, program.parts_of(op)).operand;
-    }
-  }
-  return stripped;
 }
 
 }  // namespace bubblescope

@@ -19,7 +19,4 @@ Program add_send_recv(const Program& program);
 /// Whether any row has a send or a receive.
 bool has_communication(const Program& program);
 
-/// The Program without communication.
-Program strip_communication(const Program& program);
-
 }  // namespace bubblescope

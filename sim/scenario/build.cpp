@@ -42,8 +42,8 @@ DeviceSpec build_device(const Scenario& scenario) {
 CostList cost_list(const CostsConfig& costs) {
   CostList list;
   for (const auto& [name, times] : costs.uniform) {
-    const auto kind = name == "FB" ? std::optional(Kind::OVERLAP_F_B) : kind_from_mnemonic(name);
-    if (!kind) throw InputError(fmt::format("unknown kind of op '{}' in 'uniform'; expected one such as F or B", name));
+    const auto kind = cost_kind(name);
+    if (!kind) throw InputError(fmt::format("unknown kind of op '{}' in 'uniform'; expected one of {}", name, fmt::join(cost_kind_names(), ", ")));
     list.emplace(*kind, times);
   }
   return list;
@@ -102,7 +102,6 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
       .ranks = scenario.cluster.ranks,
       .microbatches = static_cast<std::int32_t>(microbatches),
       .options = experiment.config.options,
-      .costs = nullptr,
   });
   if (!schedule.local) program.channels.front() = channel_mode(scenario.cluster.channel);
   experiment.program = add_send_recv(program);
@@ -139,12 +138,14 @@ std::vector<std::int32_t> cut_points(const Scenario& scenario, const LayerGraph&
 
 Cluster build_cluster(const Scenario& scenario) {
   const ClusterConfig& config = scenario.cluster;
-  Cluster cluster = uniform_cluster(config.ranks, {.latency = config.link.latency, .bandwidth = config.link.bandwidth, .staging = config.link.staging});
+  Cluster cluster = uniform_cluster(config.ranks, {.latency = std::max<Nanos>(0, config.link.latency),
+                                                   .bandwidth = std::max(0.0, config.link.bandwidth),
+                                                   .staging = std::max(0.0, config.link.staging)});
   cluster.name = fmt::format("{} x {}", config.ranks, config.device);
   std::fill(cluster.devices.begin(), cluster.devices.end(), build_device(scenario));
   if (scenario.costs.source == "profile") {
     const CostProfile profile = read_profile(scenario.costs.profile);
-    if (config.link.latency == 0 && config.link.bandwidth == 0 && config.link.staging == 0) cluster.link = profile.link();
+    if (!config.link.given()) cluster.link = profile.link();
     cluster.sync = profile.sync;
   }
   const auto& cores = scenario.backend.cores;
@@ -166,20 +167,23 @@ void check_microbatches(const ScheduleConfig& config, const Scenario& scenario) 
   const std::int64_t microbatches = resolved_microbatches(config, scenario);
   const std::string_view origin = config.microbatches == 0 ? " (the default)" : "";
   if (local && microbatches % training.accumulate != 0) {
-    throw InputError(fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; expected a multiple",
+    throw ShapeError(fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; expected a multiple",
                                  microbatches, origin, training.accumulate));
   }
   if (!local && training.batch % microbatches != 0) {
-    throw InputError(fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
+    throw ShapeError(fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
                                  microbatches, origin, config.name, training.batch));
   }
 }
 
 Experiment build_experiment(const Scenario& scenario, const ScheduleConfig& schedule) {
+  const auto text = [&](const InputError& error) { return fmt::format("{}: schedule '{}': {}", scenario.file.string(), schedule.label, error.what()); };
   try {
     return build(scenario, schedule);
+  } catch (const ShapeError& error) {
+    throw ShapeError(text(error));
   } catch (const InputError& error) {
-    throw InputError(fmt::format("{}: schedule '{}': {}", scenario.file.string(), schedule.label, error.what()));
+    throw InputError(text(error));
   }
 }
 

@@ -36,7 +36,7 @@ Cluster build_cluster(const Scenario& scenario);
 /// step accumulates for local schedules.
 std::int64_t resolved_microbatches(const ScheduleConfig& schedule, const Scenario& scenario);
 
-/// Throws InputError where batch and step cannot be made of so many.
+/// Throws ShapeError where batch and step cannot be made of so many.
 void check_microbatches(const ScheduleConfig& schedule, const Scenario& scenario);
 
 /// One schedule of a scenario, ready to be predicted and executed.
@@ -53,7 +53,8 @@ struct Experiment {
 /// `durations` with the bytes that `bytes` knows: measured times have none of their own.
 StageCosts with_bytes_of(StageCosts durations, const StageCosts& bytes);
 
-/// One schedule. Throws InputError `file: schedule 'label': what is wrong; what was expected`.
+/// One schedule. Throws InputError `file: schedule 'label': what is wrong; what was expected`, ShapeError
+/// where other schedules may do.
 Experiment build_experiment(const Scenario& scenario, const ScheduleConfig& schedule);
 
 /// All schedules of the scenario, in its order.

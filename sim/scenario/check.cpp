@@ -156,8 +156,15 @@ void check_cluster(const Context& context) {
 void check_backend(const Context& context) {
   const auto& cores = context.scenario.backend.cores;
   const std::int32_t ranks = context.scenario.cluster.ranks;
-  if (!cores.empty() && static_cast<std::int64_t>(cores.size()) < ranks) {
+  if (!cores.empty() && static_cast<std::int64_t>(cores.size()) != ranks) {
     context.fail("backend.cores", fmt::format("'cores' has {} lists for {} ranks; expected one list per rank", cores.size(), ranks));
+  }
+  for (std::size_t rank = 0; rank < cores.size(); ++rank) {
+    std::set<int> seen;
+    for (const int core : cores[rank]) {
+      if (seen.insert(core).second) continue;
+      context.fail("backend.cores", fmt::format("'cores' gives rank {} core {} twice; expected it once", rank, core));
+    }
   }
 }
 
@@ -204,7 +211,7 @@ void check_schedule(const Context& context, std::size_t index) {
       context.fail(place, fmt::format("the option '{}' follows from {}; expected it there only", name, key));
     }
     try {
-      option_text(schedule, {.ranks = 1, .microbatches = 1, .options = config.options, .costs = nullptr}, name);
+      option_text(schedule, {.ranks = 1, .microbatches = 1, .options = config.options}, name);
     } catch (const InputError& error) {
       context.fail(place, error.what());
     }

@@ -32,7 +32,7 @@ std::string_view derived_from(std::string_view option);
 
 /// Throws InputError for the first contradiction: impossible cuts, patches, heads or microbatches,
 /// data that does not fit the model, an auxiliary network that the model cannot have, missing paths,
-/// options that a schedule does not have, cores for too few ranks, two schedules of one label.
+/// options that a schedule does not have, core lists that are not one per rank, two schedules of one label.
 void check_scenario(const Scenario& scenario, const Places& places, const std::string& file);
 
 }  // namespace bubblescope

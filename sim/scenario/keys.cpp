@@ -5,8 +5,10 @@
 #include <concepts>
 #include <type_traits>
 
+#include "sim/core/cost_list.hpp"
 #include "sim/core/program.hpp"
 #include "sim/schedules/registry.hpp"
+#include "sim/workload/analytic.hpp"
 #include "sim/workload/auxiliary.hpp"
 #include "sim/workload/hardware.hpp"
 #include "sim/workload/models.hpp"
@@ -85,7 +87,7 @@ Names optimizer_words() { return {"sgd", "adamw"}; }
 Names rate_words() { return {"constant", "cosine"}; }
 Names precision_words() { return {"float32", "float64", "tf32", "bfloat16"}; }
 Names source_words() { return {"analytic", "profile", "uniform"}; }
-Names cost_words() { return {"F", "B", "I", "W", "R", "A", "LB", "U", "FB", "LOAD"}; }
+Names cost_words() { return cost_kind_names(); }
 Names backend_words() { return {"cpu", "null"}; }
 Names format_words() { return {"html", "md", "json"}; }
 
@@ -209,8 +211,8 @@ std::vector<Key> make_keys() {
       row<Train<&T::warmup_epochs>>({.section = "training", .name = "warmup_epochs", .type = integer, .minimum = 0,
           .maximum = 1e6, .meaning = "Epochs over which the learning rate rises linearly from zero."}),
       row<Train<&T::clip_norm>>({.section = "training", .name = "clip_norm", .type = number, .minimum = 0,
-          .meaning = "Gradients are scaled down to this global norm; 0: never. In a pipeline all ranks wait for each "
-                     "other to know the norm."}),
+          .meaning = "Gradients are scaled down to this norm; 0: never. A pipeline takes the norm over all stages, and "
+                     "all ranks wait for each other to know it; a local schedule takes each stage's own."}),
       row<Train<&T::accumulate>>({.section = "training", .name = "accumulate", .type = integer, .unit = "batches",
           .minimum = 1, .maximum = 1e6, .meaning = "Batches whose gradients are added up before a step."}),
       row<Train<&T::precision>>({.section = "training", .name = "precision", .choices = precision_words,
@@ -227,7 +229,7 @@ std::vector<Key> make_keys() {
           .maximum = 10000, .meaning = "ViT, MLP: extra blocks before the head. `auglocal`: its depth d (0 counts "
                                        "as 1)."}),
       row<Aux<&AuxiliaryConfig::weights>>({.section = "auxiliary", .name = "weights", .type = numbers, .minimum = 0,
-          .default_text = "the method's own",
+          .default_text = "the method's own, InfoPro's those for CIFAR-10",
           .meaning = "Loss weights by name. `infopro*`: `reconstruction_first`, `reconstruction_last`, `task_first`, "
                      "`task_last`. `predsim`: `similarity`, `prediction`. `auglocal`: `pyramid`."}),
       // [cluster]
@@ -236,9 +238,10 @@ std::vector<Key> make_keys() {
       row<Machine<&C::device>>({.section = "cluster", .name = "device", .choices = hardware_names,
           .meaning = "The device, from the hardware catalog."}),
       row<Wire<&LinkConfig::latency>>({.section = "cluster", .name = "latency", .type = duration, .minimum = 0,
-          .meaning = "Time a message takes besides its bytes, between any two ranks."}),
+          .default_text = "the profile's, else 0", .meaning = "Time a message takes besides its bytes, between any two ranks."}),
       row<Wire<&LinkConfig::bandwidth>>({.section = "cluster", .name = "bandwidth", .type = bandwidth, .minimum = 0,
-          .default_text = "0 (infinite)", .meaning = "Bytes per second between any two ranks."}),
+          .default_text = "0 (infinite)", .meaning = "Bytes per second between any two ranks. A profile's link counts only "
+                                                     "where none of `latency`, `bandwidth` and `staging` is given."}),
       row<Wire<&LinkConfig::staging>>({.section = "cluster", .name = "staging", .type = bandwidth, .minimum = 0,
           .default_text = "0 (none)",
           .meaning = "Queues of local schedules go through host memory: the sender's compute stream copies out, then "
@@ -251,11 +254,12 @@ std::vector<Key> make_keys() {
                      "included, before it launches the next one's kernels."}),
       row<Machine<&C::memory>>({.section = "cluster", .name = "memory", .type = size, .minimum = 0,
           .default_text = "the device's", .meaning = "Capacity of each device; 0: unlimited."}),
-      row<Machine<&C::efficiency>>({.section = "cluster", .name = "efficiency", .type = number, .minimum = 0,
-          .maximum = 1, .above_minimum = true,
-          .meaning = "Share of the device's peak FLOP/s that analytic costs assume."}),
+      row<Machine<&C::efficiency>>({.section = "cluster", .name = "efficiency", .type = number,
+          .minimum = kLeastEfficiency, .maximum = 1,
+          .meaning = "Share of the device's peak FLOP/s that analytic costs assume; `memory_efficiency` is that of "
+                     "its bandwidth."}),
       row<Machine<&C::memory_efficiency>>({.section = "cluster", .name = "memory_efficiency", .type = number,
-          .minimum = 0, .maximum = 1, .above_minimum = true,
+          .minimum = kLeastEfficiency, .maximum = 1,
           .meaning = "Share of the device's memory bandwidth that analytic costs assume. The lower it is beside "
                      "`efficiency`, the more a stage's time follows its activations and not its work."}),
       row<Machine<&C::channel>>({.section = "cluster", .name = "channel", .choices = channel_mode_names,

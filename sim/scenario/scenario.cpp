@@ -1,14 +1,15 @@
 // Reads scenario files: TOML against the table of keys.
 #include "sim/scenario/scenario.hpp"
 
-#include <fstream>
-#include <sstream>
+#include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include "sim/core/error.hpp"
+#include "sim/core/read_file.hpp"
 #include "sim/scenario/check.hpp"
 #include "sim/scenario/keys.hpp"
 #include "sim/scenario/overrides.hpp"
@@ -327,17 +328,7 @@ Scenario parse_scenario(std::string_view text, const std::string& file, std::spa
 }
 
 Scenario read_scenario(const std::filesystem::path& file, std::span<const std::string> overrides) {
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) {
-    throw InputError(fmt::format("{}: is a folder; expected a scenario file (TOML)", file.string()));
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  if (stream) text << stream.rdbuf();
-  if (!stream) {
-    throw InputError(fmt::format("{}: cannot be read; expected a scenario file (TOML)", file.string()));
-  }
-  return parse_scenario(text.str(), file.string(), overrides);
+  return parse_scenario(read_file(file, "a scenario file (TOML)"), file.string(), overrides);
 }
 
 }  // namespace bubblescope

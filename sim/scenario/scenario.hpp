@@ -57,10 +57,13 @@ struct AuxiliaryConfig {
   std::map<std::string, double> weights;  ///< named loss weights (infopro)
 };
 
+/// -1: not given. Where none of them is, the link is the profile's, else one that takes no time.
 struct LinkConfig {
-  Nanos latency = 0;
-  double bandwidth = 0;  ///< bytes/s, 0 infinite
-  double staging = 0;    ///< bytes/s of a queue's copies through host memory, 0 none (sim/core/cluster.hpp)
+  Nanos latency = -1;
+  double bandwidth = -1;  ///< bytes/s, 0 infinite
+  double staging = -1;    ///< bytes/s of a queue's copies through host memory, 0 none (sim/core/cluster.hpp)
+
+  bool given() const { return latency >= 0 || bandwidth >= 0 || staging >= 0; }
 };
 
 struct ClusterConfig {

@@ -18,6 +18,11 @@ constexpr Op make_op(Kind kind, Stage stage, Microbatch microbatch) {
 /// their global norm is.
 ScheduleOption clip_option();
 
+/// `accumulate`: how many microbatches one update takes.
+ScheduleOption accumulate_option();
+/// Its value. Throws ShapeError where it does not divide the microbatches.
+std::int32_t accumulation(const Schedule& schedule, const ScheduleShape& shape);
+
 /// Ends every row of a flushing pipeline: where `clip`, one SYNC; then one U per stage of the rank.
 void append_flush(Program& program, bool clip);
 

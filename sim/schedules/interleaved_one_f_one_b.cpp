@@ -28,7 +28,7 @@ Program generate_interleaved(const ScheduleShape& shape) {
   const Microbatch total = shape.microbatches;
   const std::int32_t rounds = std::max(1, total / ranks);
   if (total % rounds != 0) {
-    throw InputError(fmt::format(
+    throw ShapeError(fmt::format(
         "schedule 'interleaved-1f1b' for {} ranks and {} microbatches makes {} rounds; expected a number of "
         "microbatches that the rounds divide, such as {} or {}",
         ranks, total, rounds, total / ranks * ranks, (total / ranks + 1) * ranks));

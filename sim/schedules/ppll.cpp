@@ -7,9 +7,6 @@
 //
 // Makespan with equal stages, each c = F + A + LB + U, and Q >= 1: early m c + (p-1) F, late (m+p-1) c.
 // Unequal stages: one microbatch per max_s c_s in the steady state.
-#include <fmt/format.h>
-
-#include "sim/core/error.hpp"
 #include "sim/schedules/generators.hpp"
 
 namespace bubblescope {
@@ -18,13 +15,12 @@ Schedule ppll_schedule();
 
 namespace {
 
+/// Entries are whole boundary activations: no machine holds more, and no run needs more.
+constexpr double kLongestQueue = 1e6;
+
 Program generate_ppll(const ScheduleShape& shape) {
   const Schedule& schedule = find_schedule("ppll");
-  const auto accumulate = static_cast<std::int32_t>(option_number(schedule, shape, "accumulate"));
-  if (shape.microbatches % accumulate != 0) {
-    throw InputError(fmt::format("schedule 'ppll' for {} microbatches with 'accumulate' {}; expected a multiple of it",
-                                 shape.microbatches, accumulate));
-  }
+  const std::int32_t accumulate = accumulation(schedule, shape);
   Program program = make_program("ppll", shape.ranks, shape.microbatches, placement_loop(shape.ranks, 1));
   program.profile = option_text(schedule, shape, "forward") == "late" ? Profile::local_serial : Profile::local;
   program.weights = WeightPolicy::latest;
@@ -54,10 +50,10 @@ Schedule ppll_schedule() {
   schedule.memory = "1 microbatch on every rank, and up to Q boundary activations in its queue";
   schedule.bubble = "fill only with equal stages: early (p-1)F/(mc+(p-1)F), late (p-1)/(m+p-1), c = F+A+LB+U; "
                     "else rank r idles 1 - c_r/max c in the steady state";
-  schedule.options = {{"queue", "entries a queue holds; 0: hand over directly", "2", {}, 0},
+  schedule.options = {{"queue", "entries a queue holds; 0: hand over directly", "2", {}, 0, kLongestQueue},
                       {"forward", "when the output leaves: right after the forward, or after the update", "early",
                        {"early", "late"}},
-                      {"accumulate", "microbatches whose gradients are added up before an update", "1", {}, 1}};
+                      accumulate_option()};
   schedule.local = true;
   schedule.flush = false;
   schedule.generate = generate_ppll;

@@ -31,7 +31,6 @@ namespace {
 
 /// Pairs of stage and microbatch in one Program: some 5 GB of ops.
 constexpr std::int64_t kMaxPairs = std::int64_t{1} << 27;
-constexpr double kMaxNumber = 1e9;
 
 template <typename Items>
 std::vector<std::string> names_of(const Items& items) {
@@ -55,9 +54,9 @@ double parse_option(const Schedule& schedule, const ScheduleOption& option, std:
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool number = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
-  if (!number || value < option.minimum || value > kMaxNumber || (option.integer && value != std::floor(value))) {
-    throw InputError(fmt::format("option '{}' of schedule '{}' is '{}'; expected {} of at least {}", option.name,
-                                 schedule.name, text, option.integer ? "an integer" : "a number", option.minimum));
+  if (!number || value < option.minimum || value > option.maximum || (option.integer && value != std::floor(value))) {
+    throw InputError(fmt::format("option '{}' of schedule '{}' is '{}'; expected {} of at least {} and at most {}", option.name, schedule.name,
+                                 text, option.integer ? "an integer" : "a number", option.minimum, option.maximum));
   }
   return value;
 }
@@ -84,10 +83,10 @@ void check_shape(const Schedule& schedule, const ScheduleShape& shape) {
   const std::int64_t stages = shape.ranks * per_rank;
   constexpr std::int64_t max_stages = std::numeric_limits<std::int16_t>::max();
   if (stages > max_stages) {
-    throw InputError(fmt::format("schedule '{}' for {} stages; expected at most {}", schedule.name, stages, max_stages));
+    throw ShapeError(fmt::format("schedule '{}' for {} stages; expected at most {}", schedule.name, stages, max_stages));
   }
   if (stages * shape.microbatches > kMaxPairs) {
-    throw InputError(fmt::format("schedule '{}' for {} stages and {} microbatches; expected a product of at most {}",
+    throw ShapeError(fmt::format("schedule '{}' for {} stages and {} microbatches; expected a product of at most {}",
                                  schedule.name, stages, shape.microbatches, kMaxPairs));
   }
 }

@@ -9,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/core/costs.hpp"
 #include "sim/core/program.hpp"
 
 namespace bubblescope {
@@ -21,6 +20,7 @@ struct ScheduleOption {
   std::string default_value;
   std::vector<std::string> choices;  ///< allowed words; empty: a number
   double minimum = 0;                ///< of a number
+  double maximum = 1e9;              ///< of a number
   bool integer = true;               ///< of a number
 };
 
@@ -29,7 +29,6 @@ struct ScheduleShape {
   std::int32_t ranks = 1;
   std::int32_t microbatches = 1;               ///< per iteration
   std::map<std::string, std::string> options = {};  ///< by name; what is missing has its default
-  const StageCosts* costs = nullptr;  ///< for schedules that are searched; may be null
 };
 
 struct Schedule {
@@ -50,7 +49,8 @@ std::span<const Schedule> schedules();
 const Schedule& find_schedule(std::string_view name);
 
 /// Checks shape and options against the schedule's table, fills defaults in, generates, and checks
-/// the result (V1, V2). Throws InputError that names the option or the shape's limit.
+/// the result (V1, V2). Throws InputError that names the option; ShapeError where the schedule cannot have
+/// so many ranks and microbatches.
 Program generate(const Schedule& schedule, ScheduleShape shape);
 
 /// An option's value (given or default) as text, or as a number. For generators.

@@ -11,17 +11,14 @@
 //               rank 1  .. .. .. F0 T0 T0 | .. .. .. F1 T1 T1
 //   overlapped  rank 0  F0 T0 T0 .. | F1 T1 T1 ..
 //               rank 1  .. F0 T0 T0 | .. F1 T1 T1
-//   blockwise   rank 0  F0 T0 T0 F1 T1 T1 | .. .. .. .. .. ..
-//               rank 1  .. .. .. .. .. .. | F0 T0 T0 F1 T1 T1
+//   blockwise   rank 0  F0 T0 T0 F1 T1 T1 | .. .. .. .. .. .. |
+//               rank 1  .. .. .. .. .. .. | F0 T0 T0 F1 T1 T1 |
 //
 // With several chunks per rank stage s is on rank s mod p; one rank with all of them trains as one device
 // does, with no transfers.
 //
-// Makespan: serial and blockwise m sum_s (F_s + A_s + LB_s + U_s);
+// Makespan, and period of an iteration: serial and blockwise m sum_s (F_s + A_s + LB_s + U_s);
 // overlapped, one chunk, m max_s (F_0 + ... + F_s + A_s + LB_s + U_s).
-#include <fmt/format.h>
-
-#include "sim/core/error.hpp"
 #include "sim/schedules/generators.hpp"
 
 namespace bubblescope {
@@ -33,12 +30,7 @@ namespace {
 Program generate_sequential_local(const ScheduleShape& shape) {
   const Schedule& schedule = find_schedule("sequential-local");
   const std::string variant = option_text(schedule, shape, "variant");
-  const auto accumulate = static_cast<std::int32_t>(option_number(schedule, shape, "accumulate"));
-  if (shape.microbatches % accumulate != 0) {
-    throw InputError(fmt::format(
-        "schedule 'sequential-local' for {} microbatches with 'accumulate' {}; expected a multiple of it",
-        shape.microbatches, accumulate));
-  }
+  const std::int32_t accumulate = accumulation(schedule, shape);
   const auto chunks = static_cast<std::int32_t>(option_number(schedule, shape, "chunks"));
   Program program = make_program("sequential-local", shape.ranks, shape.microbatches, placement_loop(shape.ranks, chunks));
   program.profile = variant == "serial" ? Profile::local_serial : Profile::local;
@@ -58,10 +50,11 @@ Program generate_sequential_local(const ScheduleShape& shape) {
       if ((m + 1) % accumulate == 0) row.push_back(make_op(Kind::U, stage, m));
     };
     if (blockwise) {
-      // Phase k, in which only the rank of stage k works, ends with the k-th barrier; the last with none.
+      // Phase k, in which only the rank of stage k works, ends with the k-th barrier. So does the last:
+      // else the next iteration's first block would be trained beside this one's last.
       for (Stage phase = 0; phase < stages; ++phase) {
         for (Microbatch m = 0; phase % shape.ranks == r && m < shape.microbatches; ++m) train(phase, m);
-        if (phase + 1 < stages) sync(phase);
+        sync(phase);
       }
       continue;
     }
@@ -84,7 +77,7 @@ Schedule sequential_local_schedule() {
   schedule.bubble = "serial, blockwise: (p-1)/p with equal stages; overlapped: (p-1)F/((p-1)F+c) with c = F+A+LB+U";
   schedule.options = {{"variant", "how much the stages overlap", "serial", {"serial", "overlapped", "blockwise"}},
                       {"chunks", "stages per rank; with one rank: all on one device", "1", {}, 1},
-                      {"accumulate", "microbatches whose gradients are added up before an update", "1", {}, 1}};
+                      accumulate_option()};
   schedule.local = true;
   schedule.flush = false;
   schedule.generate = generate_sequential_local;

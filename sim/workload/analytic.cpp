@@ -72,7 +72,7 @@ void check(const AnalyticOptions& options) {
                                  options.device.name));
   }
   for (const double share : {options.efficiency, options.memory_efficiency}) {
-    if (!positive(share) || share > 1) throw InputError(fmt::format("efficiency is {}; expected more than 0 and at most 1", share));
+    if (!(share >= kLeastEfficiency) || share > 1) throw InputError(fmt::format("efficiency is {}; expected {} to 1", share, kLeastEfficiency));
   }
 }
 

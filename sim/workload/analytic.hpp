@@ -14,6 +14,9 @@
 
 namespace bubblescope {
 
+/// Least share of a peak that may be assumed; below it times make no sense, and at last do not fit.
+inline constexpr double kLeastEfficiency = 1e-6;
+
 struct AnalyticOptions {
   DeviceSpec device;                 ///< peak FLOP/s, bytes/s
   double efficiency = 1.0;           ///< share of the peak FLOP/s that is reached, in (0, 1]

@@ -36,8 +36,8 @@ struct PassWork {
 /// primitives whose input depends on no trained tensor compute no input gradient.
 PassWork layer_work(std::span<const Layer> layers, std::int64_t batch, bool input_gradient, bool frozen_batchnorm);
 
-/// Forward (in `forward`) and backward (in `input`) of a loss on features of `shape`, with `classes`
-/// classes or pixels as many as the shape has elements.
+/// Forward (in `forward`) and backward (in `input`) of a loss on an output of `shape`: its elements are the
+/// classes of a cross entropy, the features of a contrastive loss, the pixels of a reconstruction.
 PassWork loss_work(LossKind loss, const Shape& shape, std::int64_t batch);
 
 /// Which values of a chain of layers stay in memory between forward and backward: what autograd saves.

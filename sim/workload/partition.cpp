@@ -97,7 +97,7 @@ std::vector<std::int32_t> cut_as_published(const LayerGraph& model, std::int32_t
   if (model.family == Family::vit) {
     const std::int32_t blocks = model.size() - 2;
     if (blocks % stages != 0) {
-      throw InputError(fmt::format("the {} blocks of {} do not split into {} equal groups; expected a number of stages that "
+      throw ShapeError(fmt::format("the {} blocks of {} do not split into {} equal groups; expected a number of stages that "
                                    "divides them, or another method", blocks, model.name, stages));
     }
     std::vector<std::int32_t> cuts;
@@ -123,13 +123,13 @@ std::vector<std::int32_t> cut_as_published(const LayerGraph& model, std::int32_t
     return cuts;
   }
   if (model.name == "resnet32") known += ", 16";
-  throw InputError(fmt::format("no published split of {} into {} stages; expected {}", model.name, stages,
+  throw ShapeError(fmt::format("no published split of {} into {} stages; expected {}", model.name, stages,
                                known.empty() ? "another method" : fmt::format("{} stages, or another method", known)));
 }
 
 std::vector<std::int32_t> checked_cuts(const LayerGraph& model, std::int32_t stages, std::span<const std::int64_t> cuts) {
   if (static_cast<std::int64_t>(cuts.size()) != stages - 1) {
-    throw InputError(fmt::format("{} cuts make {} stages; expected {} cuts for {} stages", cuts.size(), cuts.size() + 1,
+    throw ShapeError(fmt::format("{} cuts make {} stages; expected {} cuts for {} stages", cuts.size(), cuts.size() + 1,
                                  stages - 1, stages));
   }
   std::vector<std::int32_t> result;
@@ -152,7 +152,7 @@ std::vector<std::string> partition_names() { return {"flops", "layers", "referen
 std::vector<std::int32_t> partition(const LayerGraph& model, std::int32_t stages, std::string_view method,
                                     std::span<const std::int64_t> cuts) {
   if (stages < 1 || stages > model.size()) {
-    throw InputError(fmt::format("{} cannot be cut into {} stages; expected 1 to {}, its number of layers", model.name,
+    throw ShapeError(fmt::format("{} cannot be cut into {} stages; expected 1 to {}, its number of layers", model.name,
                                  stages, model.size()));
   }
   if (method == "flops") return cut_by_flops(model, stages);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/core/costs.hpp"
 #include "sim/lower/read_program.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"

@@ -16,6 +16,7 @@
 #include "sim/core/error.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/sim/program_rows.hpp"
 
 namespace bubblescope {
 namespace {
@@ -298,7 +299,7 @@ TEST(Executor, refuses_programs_without_communication_and_the_wrong_number_of_ra
   const Program lowered = scheduled("gpipe", 2, 2);
   NullBackend backend{StageCosts(4)};
   Ranks ranks(backend, lowered, {});
-  EXPECT_THAT(failure_of([&] { execute(strip_communication(lowered), ranks, {}); }), HasSubstr("add sends and receives first"));
+  EXPECT_THAT(failure_of([&] { execute(compute_order(lowered), ranks, {}); }), HasSubstr("add sends and receives first"));
   EXPECT_THAT(failure_of([&] { execute(scheduled("gpipe", 4, 4), ranks, {}); }), HasSubstr("the program has 4 ranks, but there are 2"));
   ExecuteOptions options;
   options.network = uniform_cluster(1);

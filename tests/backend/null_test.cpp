@@ -245,7 +245,7 @@ TEST(Null, overlapped_compounds_cost_what_is_given_for_them_else_the_sum_of_thei
   };
   EXPECT_GE(time(), 5 * kMillisecond);  // a sleep is never shorter than asked for
   costs.at(0, Kind::F).duration = costs.at(0, Kind::B).duration = 100 * kSecond;
-  costs.at(0, Kind::OVERLAP_F_B).duration = kMillisecond;
+  costs.overlap(0) = OpCost{.duration = kMillisecond};
   EXPECT_LT(time(), 100 * kSecond);
 }
 

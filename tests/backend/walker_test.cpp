@@ -13,6 +13,7 @@
 #include "backend/null.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/sim/program_rows.hpp"
 
 namespace bubblescope {
 namespace {
@@ -130,7 +131,7 @@ TEST(Walker, transfers_take_latency_and_bytes_over_bandwidth) {
 }
 
 TEST(Walker, transfers_of_one_fifo_stand_behind_each_other) {
-  Program program = strip_communication(scheduled("gpipe", 2, 2));
+  Program program = compute_order(scheduled("gpipe", 2, 2));
   program.channels.front() = channel_mode("rank");
   const auto conditions = [](Nanos longer) { return Conditions{StageCosts(2), {longer, 0}}; };
   const Timeline timeline = expect_waits(add_send_recv(program), conditions, {{"0SEND_F1", Wait::channel_order, "0SEND_F0"}});

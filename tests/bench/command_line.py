@@ -81,12 +81,34 @@ class Predict(unittest.TestCase):
             self.assertEqual(run("check", file).returncode, 1)
 
     def test_what_cannot_have_the_shape_is_skipped_with_the_reason(self):
-        code, list_ = results("predict", "--schedule", "all", "--ranks", 4, "--microbatches", 6, *SLOTS)
+        # Interleaved 1F1B makes 9 / 4 = 2 rounds, which do not divide 9 microbatches.
+        code, list_ = results("predict", "--schedule", "all", "--ranks", 4, "--microbatches", 9, *SLOTS)
         self.assertEqual(code, 0)
-        by_name = {result["schedule"]: result for result in list_}
-        self.assertIsNone(by_name["1f1b"]["skipped"])
+        self.assertEqual([result["schedule"] for result in list_ if result["skipped"]], ["interleaved-1f1b"])
         for result in list_:
             self.assertEqual(result["skipped"] is None, result["makespan_ns"] is not None)
+
+    def test_a_mistake_in_a_flag_is_one_for_all_schedules_too(self):
+        for wrong, said in [(["--cost", "F=fast"], "duration"), (["--cost", "F=1:2:3:4"], "lists 4 values"), ([], "--cost is missing"),
+                            (["--channel", "none", *SLOTS], "channel mode"), (["--latency", "-1", *SLOTS], "negative"), (["--queue", "-1", *SLOTS], "queue")]:
+            with self.subTest(wrong=wrong):
+                answer = run("predict", "--schedule", "all", "--ranks", 2, "--microbatches", 4, *wrong)
+                self.assertEqual(answer.returncode, 2, answer.stdout)
+                self.assertIn(said, answer.stderr)
+
+    def test_a_shape_that_no_schedule_can_have_is_an_error(self):
+        for ranks, microbatches, said in [(0, 4, "0 ranks"), (2, 0, "0 microbatches"), (40000, 4, "40000 stages")]:
+            answer = run("predict", "--schedule", "all", "--ranks", ranks, "--microbatches", microbatches, *SLOTS)
+            self.assertEqual(answer.returncode, 2, answer.stdout)
+            self.assertIn(said, answer.stderr)
+
+    def test_of_a_scenario_schedules_that_do_not_fit_its_batch_are_skipped(self):
+        # 4 ranks make 4 microbatches of a batch of 6: only naive's 1 and local learning's whole batches do.
+        code, list_ = results("predict", SOURCE / "scenarios/seeds/ppll_resnet_4gpu.toml", "--schedule", "all", "--set", "training.batch=6",
+                              "--set", "schedule.gpipe.microbatches=2", "--set", "schedule.1f1b.microbatches=2")
+        self.assertEqual(code, 0)
+        self.assertIn("interleaved-1f1b", [result["schedule"] for result in list_ if result["skipped"]])
+        self.assertNotIn("gpipe", [result["schedule"] for result in list_ if result["skipped"]])
 
 
 class Overrides(unittest.TestCase):

@@ -58,6 +58,17 @@ class TooMuch(InFolder):
             self.assertEqual(long[key], longer[key])
         self.assertEqual(long["period_ns"], 4_000_000)  # the slower rank's F + LB per batch
 
+    def test_a_queue_longer_than_any_machine_holds_is_refused(self):
+        shape = ["predict", "--schedule", "ppll", "--ranks", 2, "--microbatches", 4, *SLOTS]
+        self.assertIn("at most 1000000", self.fails(2, *shape, "--queue", 1000001))
+
+    def test_a_program_file_of_several_iterations_has_the_period_of_one(self):
+        # F + LB = 3 ms: one microbatch per 3 ms, however many iterations the file holds.
+        rows = "".join(f"{','.join(f'{r}F{m}@{i},{r}A{m}@{i},{r}LB{m}@{i},{r}U{m}@{i}' for i in range(3) for m in range(2))}\n" for r in range(2))
+        file = self.write("p.psched", "#psched 1\n#profile local\n#weights latest\n#channel default fifo=edge capacity=2 receive=use send=hold\n" + rows)
+        _, (result,) = results("predict", "--program", file, "--cost", "F=1,LB=2")
+        self.assertEqual(result["period_ns"], 3_000_000)
+
 
 class Deadlock(InFolder):
     CYCLE = "0F0,0B0,0F1,0B1\n1F1,1B1,1F0,1B0\n"
@@ -67,6 +78,21 @@ class Deadlock(InFolder):
         for answer in [run("check", file), run("predict", "--program", file, *SLOTS)]:
             self.assertEqual(answer.returncode, 1)
             self.assertGreaterEqual(answer.stdout.count("waits for"), 2)
+
+    def test_a_batch_of_transfers_is_a_finding(self):
+        file = self.write("batch.psched", "#psched 1\n0F0,(0SEND_F0;0RECV_B0)BATCH_P2P,0B0\n1RECV_F0,1F0,1B0,1SEND_B0\n")
+        answer = run("check", file)
+        self.assertEqual(answer.returncode, 1, answer.stderr)
+        self.assertIn("expected its sends and receives one by one", answer.stdout)
+        self.assertIn("one by one", self.fails(2, "predict", "--program", file, *SLOTS))
+
+    def test_one_edges_rules_are_not_those_of_all(self):
+        # Rank 0 works 1 ms per microbatch, rank 1 as long, rank 2 twice: a rendezvous between 0 and 1 alone, then
+        # a queue without end: rank 1 never waits for rank 2, so rank 0 is through after 4 ms.
+        rows = "".join(",".join(f"{r}F{m}" for m in range(4)) + "\n" for r in range(3))
+        file = self.write("edge.psched", "#psched 1\n#profile forward-only\n#channel 0->1 capacity=0 receive=use send=hold\n" + rows)
+        _, (result,) = results("predict", "--program", file, "--cost", "F=1:1:2")
+        self.assertEqual([rank["span_ns"] for rank in result["ranks_detail"]], [4_000_000, 4_000_000, 8_000_000])
 
     def test_a_deadlock_of_the_channels_alone_is_found(self):
         # Rank 0 hands on F1 before it takes B0, rank 1 hands back B0 before it takes F1: with senders

@@ -24,6 +24,14 @@ inline std::vector<std::string> rows_of(const Program& program) {
   return rows;
 }
 
+/// The compute order of a Program: without its sends and receives.
+inline Program compute_order(Program program) {
+  for (auto& row : program.rows) {
+    std::erase_if(row, [](const Op& op) { return is_p2p(op.kind); });
+  }
+  return program;
+}
+
 /// A Program of the given rows; `directives` are lines such as `#profile local\n`.
 inline Program program_of(const std::vector<std::string>& rows, const std::string& directives = "") {
   std::string text = "#psched 1\n" + directives;

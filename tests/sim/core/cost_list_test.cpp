@@ -1,12 +1,15 @@
 // Costs given by hand: defaults and division among chunks as the command line promises them.
 #include "sim/core/cost_list.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
 namespace {
+
+using testing::HasSubstr;
 
 Program shape(std::int32_t ranks, std::int32_t chunks) { return make_program("x", ranks, 1, placement_loop(ranks, chunks)); }
 
@@ -55,22 +58,41 @@ TEST(CostList, a_compound_costs_the_sum_of_its_parts_unless_given) {
   const Op both = program.make_compound(Kind::OVERLAP_F_B, parts);
   EXPECT_EQ(stage_costs(parse_cost_list("F=1,B=2"), program).of(program, both).duration, 3 * kMillisecond);
   EXPECT_EQ(stage_costs(parse_cost_list("F=1,B=2,FB=2.4"), program).of(program, both).duration, 2'400'000);
+  EXPECT_EQ(stage_costs(parse_cost_list("F=1,B=2,FB=0"), program).of(program, both).duration, 0);
 }
 
 TEST(CostList, mistakes_are_named) {
-  for (const char* list : {"", "F", "F=", "Q=1", "F=1,F=2", "F=x"}) EXPECT_THROW(parse_cost_list(list), InputError) << list;
+  const auto refusal = [](const char* list) -> std::string {
+    try {
+      parse_cost_list(list);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(refusal(""), HasSubstr("the cost list is empty"));
+  EXPECT_THAT(refusal("F"), HasSubstr("'F' in the cost list has no '='"));
+  EXPECT_THAT(refusal("F=x"), HasSubstr("'x' is not a duration"));
+  EXPECT_THAT(refusal("F=1,F=2"), HasSubstr("the cost of F is given twice"));
+  for (const char* list : {"F=", "F=1:", "F=:1", "F=1::2"}) EXPECT_THAT(refusal(list), HasSubstr("a value of F is missing")) << list;
+  for (const char* list : {"F=1,", ",F=1", "F=1,,B=1", ","}) EXPECT_THAT(refusal(list), HasSubstr("nothing stands between two commas, or at an end")) << list;
+  EXPECT_THAT(refusal("Q=1"), HasSubstr("unknown kind 'Q' in the cost list; expected one of F, B, I, W, R, A, LB, U, FB, LOAD"));
+  EXPECT_THAT(refusal("FF=1"), HasSubstr("did you mean 'F"));
 }
 
-TEST(Costs, sizes_between_known_ones_are_interpolated) {
-  Costs costs;
-  costs.by_size[8] = StageCosts(1);
-  costs.by_size[16] = StageCosts(1);
-  costs.by_size[8].at(0, Kind::F).duration = 100;
-  costs.by_size[16].at(0, Kind::F).duration = 180;
-  EXPECT_EQ(costs.at(12).at(0, Kind::F).duration, 140);
-  EXPECT_EQ(costs.at(32).at(0, Kind::F).duration, 340);
-  EXPECT_EQ(costs.at(16).at(0, Kind::F).duration, 180);
-  EXPECT_THROW(Costs{}.at(1), InputError);
+TEST(CostList, transfers_take_what_their_link_says_and_have_no_cost_of_their_own) {
+  for (const char* list : {"F=1,SEND_F=1", "RECV_B=1", "OVERLAP_F_B=1", "SYNC=1"}) {
+    try {
+      parse_cost_list(list);
+      ADD_FAILURE() << list;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("expected one of F, B, I, W, R, A, LB, U, FB, LOAD")) << list;
+    }
+  }
+}
+
+TEST(CostList, every_kind_that_may_be_named_is_read) {
+  for (const std::string& name : cost_kind_names()) EXPECT_EQ(parse_cost_list(name + "=1").size(), 1U) << name;
 }
 
 }  // namespace

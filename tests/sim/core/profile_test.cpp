@@ -93,6 +93,12 @@ TEST(CostProfile, errors_name_file_and_key) {
   EXPECT_THROW(read_profile("/nowhere/at/all.json"), InputError);
 }
 
+TEST(CostProfile, a_schedule_is_measured_once_at_each_size) {
+  // The second measurement of ppll is made one of 32 samples, too.
+  EXPECT_THAT(error_of(changed("\"samples\": 64", "\"samples\": 32")),
+              HasSubstr("my.json: 'measurements[1]' is of 'ppll' with 32 samples, as 'measurements[0]' is; expected every schedule and size once"));
+}
+
 TEST(CostProfile, a_schedule_that_was_not_measured_is_refused_with_those_that_were) {
   try {
     costs_of(example(), "1f1b");

@@ -63,13 +63,13 @@ Program any_program() {
     program.chains.push_back(second);
   }
   program.channels.clear();
-  const auto channels = *rc::gen::inRange(0, 3);
-  for (int c = 0; c < channels; ++c) {
-    Channel channel;
-    if (c > 0) {
-      channel.from = *rc::gen::inRange(0, stages);
-      channel.to = *rc::gen::inRange(0, stages);
-    }
+  std::vector<Channel> edges{Channel{}};
+  for (const auto& chain : program.chains) {
+    for (std::size_t i = 1; i < chain.size(); ++i) edges.push_back({.from = chain[i - 1], .to = chain[i]});
+  }
+  const auto channels = *rc::gen::inRange<std::size_t>(0, edges.size() + 1);
+  for (std::size_t c = 0; c < channels; ++c) {
+    Channel channel = edges[c];
     channel.fifo = any_of_first<Fifo>(4);
     channel.capacity = *rc::gen::element(kUnbounded, 0, 7);
     channel.eager_bytes = *rc::gen::element<std::int64_t>(0, 1, std::int64_t{1} << 40);
@@ -145,6 +145,18 @@ TEST(Psched, what_directives_leave_out_is_read_off_the_rows) {
   EXPECT_EQ(program.chunks, 2);
 }
 
+TEST(Psched, rules_of_one_edge_leave_the_other_edges_the_default) {
+  const std::vector<std::string> rows{"0F0", "1F0", "2F0"};
+  const Channel queue{.from = 0, .to = 1, .fifo = Fifo::edge, .capacity = 2};
+  const Program first = program_of(rows, "#channel 0->1 fifo=edge capacity=2\n");
+  EXPECT_EQ(first.channels, (std::vector<Channel>{Channel{}, queue}));
+  EXPECT_EQ(first.channel(0, 1), queue);
+  EXPECT_EQ(first.channel(1, 2), Channel{});
+  // The default stands first wherever the file has it.
+  const Program later = program_of(rows, "#channel 0->1 fifo=edge capacity=2\n#channel default capacity=0\n");
+  EXPECT_EQ(later.channels, (std::vector<Channel>{Channel{.capacity = 0}, queue}));
+}
+
 TEST(Psched, an_unknown_directive_or_word_is_answered_with_the_nearest) {
   EXPECT_THAT(read_error("#psched 1\n  #profle local\n0F0\n"), testing::AllOf(testing::StartsWith("x.psched:2:4: "), testing::HasSubstr("did you mean 'profile'?")));
   EXPECT_THAT(read_error("#psched 1\n#profile locl\n"), testing::AllOf(testing::StartsWith("x.psched:2:10: "), testing::HasSubstr("did you mean 'local'?")));
@@ -167,6 +179,12 @@ TEST(Psched, mistakes_are_named_with_line_and_column) {
   begins("#psched 1\n#chain 0 1\n0F0\n", "x.psched:2:8: stage 1; expected stages below 1");
   begins("#psched 1\n#channel 0-1\n0F0\n", "x.psched:2:10: '0-1'; expected 'default' or 'FROM->TO'");
   begins("#psched 1\n#channel 0->4\n0F0\n", "x.psched:2:10: stage 4");
+  begins("#psched 1\n#channel 0->1\n#channel 0->4\n0F0\n1F0\n", "x.psched:3:10: stage 4");
+  begins("#psched 1\n#channel default\n#channel 0->4\n0F0\n1F0\n", "x.psched:3:10: stage 4");
+  begins("#psched 1\n#channel 0->1\n#channel 0->1\n0F0\n1F0\n", "x.psched:3:10: channel 0->1 twice; expected once");
+  begins("#psched 1\n#channel default\n#channel default\n0F0\n1F0\n", "x.psched:3:10: channel default twice; expected once");
+  begins("#psched 1\n#channel 0->2\n0F0\n1F0\n2F0\n", "x.psched:2:10: 0->2 are no neighbours; expected a stage and the next one of its chain");
+  begins("#psched 1\n#channel 1->0\n0F0\n1F0\n", "x.psched:2:10: 1->0 are no neighbours");
   begins("#psched 1\n#channel default capacity=-2\n0F0\n", "x.psched:2:27: '-2' is no number here");
   begins("#psched 1\n0F0,,0B0\n", "x.psched:2:5: '' is not a cell");
   begins("#psched 1\n0F0,0BW0\n", "x.psched:2:5: '0BW0' is not a cell");

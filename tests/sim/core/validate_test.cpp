@@ -116,6 +116,40 @@ TEST(Validate, chains_hold_every_stage_once) {
   EXPECT_EQ(check_rows({"0F0,0B0"}, "#chain 0 0\n"), "stage 0 is in the chains twice; expected once");
 }
 
+TEST(Validate, channels_are_the_default_and_then_edges_between_neighbours) {
+  const auto check_channels = [](const std::vector<Channel>& channels) {
+    Program program = program_of({"0F0", "1F0", "2F0"}, "#profile forward-only\n");
+    program.channels = channels;
+    return check(program);
+  };
+  EXPECT_EQ(check_channels({{}, {.from = 0, .to = 1}, {.from = 1, .to = 2}}), "valid");
+  EXPECT_EQ(check_channels({}), "no channel; expected at least the default one");
+  EXPECT_EQ(check_channels({{.from = 0, .to = 1}}), "the first channel is that of 0->1; expected the default of all edges");
+  EXPECT_EQ(check_channels({{}, {}}), "channel default twice; expected once");
+  EXPECT_EQ(check_channels({{}, {.from = 0, .to = 1}, {.from = 0, .to = 1}}), "channel 0->1 twice; expected once");
+  EXPECT_EQ(check_channels({{}, {.from = 0, .to = 2}}), "0->2 are no neighbours; expected a stage and the next one of its chain");
+  EXPECT_EQ(check_channels({{}, {.from = 1, .to = 0}}), "1->0 are no neighbours; expected a stage and the next one of its chain");
+  EXPECT_EQ(check_channels({{}, {.from = 7, .to = 8}}), "7->8 are no neighbours; expected a stage and the next one of its chain");
+}
+
+TEST(Validate, compounds_hold_what_their_kind_says) {
+  EXPECT_EQ(check_rows({"0F0,0F1,(0B0;0B1)OVERLAP_F_B"}), "valid");
+  EXPECT_EQ(check_rows({"0F0,(0SEND_F0;0RECV_B0)OVERLAP_F_B,0B0", "1RECV_F0,1F0,1B0,1SEND_B0"}),
+            "rank 0, op 1 ((0SEND_F0;0RECV_B0)OVERLAP_F_B): SEND_F in an OVERLAP_F_B; expected compute ops");
+  EXPECT_EQ(check_rows({"(0F0;0B0)BATCH_P2P"}), "rank 0, op 0 ((0F0;0B0)BATCH_P2P): F in a BATCH_P2P; expected sends and receives");
+}
+
+TEST(Validate, a_batch_of_transfers_is_a_finding) {
+  // No engine takes a batch as one op, so nothing may get as far as one with it.
+  const std::vector<std::string> rows{"0F0,(0SEND_F0;0RECV_B0)BATCH_P2P,0B0", "1RECV_F0,1F0,1B0,1SEND_B0"};
+  for (const int level : {1, 2, 3}) {
+    const auto findings = validate(program_of(rows), level);
+    ASSERT_EQ(findings.size(), 1U);
+    EXPECT_EQ(describe(findings.front()),
+              "rank 0, op 1 ((0SEND_F0;0RECV_B0)BATCH_P2P): a batch of transfers is only read and written; expected its sends and receives one by one");
+  }
+}
+
 TEST(Validate, all_ranks_meet_at_every_barrier) {
   EXPECT_EQ(check_rows({"0F0,0B0,0SYNC", "1F0,1B0"}), "rank 1: 0 SYNC, but rank 0 has 1; expected as many on every rank");
 }

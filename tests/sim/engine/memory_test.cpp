@@ -15,7 +15,7 @@ TEST(MemoryOverTime, holds_activations_from_forward_to_backward_and_entries_unti
   // PPLL, two equal ranks, Q=2, F=1, LB=1. Rank 1: weights 100; the first entry (10) is accepted at 1
   // and used at once: its F starts at 1 (activations 40 until 3), the second entry is accepted at 3 and
   // used at 3. So the peak is 100 + 40, and the entries never add to it.
-  const Program program = add_send_recv(generate(find_schedule("ppll"), {2, 2, {}, nullptr}));
+  const Program program = add_send_recv(generate(find_schedule("ppll"), {2, 2}));
   StageCosts costs = stage_costs(parse_cost_list("F=1,LB=1"), program);
   costs.bytes(0).output = 10;
   costs.bytes(1).weights = 100;
@@ -31,7 +31,7 @@ TEST(MemoryOverTime, holds_activations_from_forward_to_backward_and_entries_unti
 TEST(MemoryOverTime, entries_that_wait_are_memory_of_the_consumer) {
   // Rank 1 takes 1 + 9 per batch, rank 0 only 1 + 1: entries pile up to Q=2 while rank 1 works on the
   // first: 100 + 40 + 2 * 10.
-  const Program program = add_send_recv(generate(find_schedule("ppll"), {2, 6, {}, nullptr}));
+  const Program program = add_send_recv(generate(find_schedule("ppll"), {2, 6}));
   StageCosts costs = stage_costs(parse_cost_list("F=1,LB=1:9"), program);
   costs.bytes(0).output = 10;
   costs.bytes(1).weights = 100;

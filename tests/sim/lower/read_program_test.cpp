@@ -39,7 +39,7 @@ TEST(ReadProgram, what_cannot_be_read_is_named) {
   EXPECT_THAT(error("schedule.txt"), testing::HasSubstr("unknown ending '.txt'"));
   const auto folder = std::filesystem::path(testing::TempDir()) / "read_program_folder.csv";
   std::filesystem::create_directories(folder);
-  EXPECT_THAT(error(folder), testing::HasSubstr("cannot be read"));
+  EXPECT_THAT(error(folder), testing::HasSubstr("is a folder; expected a schedule"));
   EXPECT_THAT(error(write("read_program_bad.psched", "#psched 1\n0Q0\n")), testing::HasSubstr("read_program_bad.psched:2:1: "));
 }
 

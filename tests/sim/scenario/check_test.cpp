@@ -87,9 +87,12 @@ TEST(CheckScenario, the_source_of_costs_has_what_it_needs_and_nothing_else) {
   EXPECT_THAT(refusal("[costs]\nuniform = {F = 1}\n" + kSchedule), StartsWith("a.toml:2:1: 'uniform' is given"));
 }
 
-TEST(CheckScenario, every_rank_has_cores_or_none_has) {
+TEST(CheckScenario, every_rank_has_cores_of_its_own_list_or_none_has) {
   EXPECT_THAT(refusal("[cluster]\nranks = 3\n[backend]\ncores = [[0], [1]]\n[training]\nbatch = 129\n" + kSchedule),
               StartsWith("a.toml:4:1: 'cores' has 2 lists for 3 ranks"));
+  EXPECT_THAT(refusal("[backend]\ncores = [[0], [1], [2]]\n" + kSchedule), StartsWith("a.toml:2:1: 'cores' has 3 lists for 2 ranks"));
+  EXPECT_THAT(refusal("[backend]\ncores = [[0], [1, 2, 1]]\n" + kSchedule), StartsWith("a.toml:2:1: 'cores' gives rank 1 core 1 twice; expected it once"));
+  EXPECT_EQ(refusal("[backend]\ncores = [[0, 1], [1, 0]]\n" + kSchedule), "");  // ranks may share cores
 }
 
 TEST(CheckScenario, a_schedule_has_only_its_own_options) {

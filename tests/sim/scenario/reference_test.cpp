@@ -72,9 +72,10 @@ TEST(ScenarioReference, every_key_and_its_default_are_in_it) {
 }
 
 TEST(ScenarioReference, ranges_are_told_where_they_mean_something) {
-  EXPECT_EQ(expected_value(*find_key("cluster", "efficiency")), "a number above 0 and at most 1");
+  EXPECT_EQ(expected_value(*find_key("cluster", "efficiency")), "a number of at least 1e-06 and at most 1");
   EXPECT_EQ(expected_value(*find_key("run", "iterations")), "a whole number of at least 1");
-  EXPECT_EQ(default_value(*find_key("cluster", "latency")), "0");
+  EXPECT_EQ(default_value(*find_key("cluster", "latency")), "the profile's, else 0");
+  EXPECT_EQ(default_value(*find_key("costs", "profile")), "none");
   EXPECT_EQ(default_value(*find_key("model", "image")), "[3, 32, 32]");
   EXPECT_EQ(default_value(*find_key("output", "formats")), "[\"html\", \"md\", \"json\"]");
 }

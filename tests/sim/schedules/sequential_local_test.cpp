@@ -30,9 +30,9 @@ TEST(SequentialLocal, overlapped_hands_on_after_the_forward_and_meets_after_ever
 
 TEST(SequentialLocal, blockwise_works_on_one_rank_per_phase) {
   const Program program = generate_variant("blockwise", 3, 2);
-  EXPECT_EQ(rows_of(program), (std::vector<std::string>{"0F0,0A0,0LB0,0U0,0F1,0A1,0LB1,0U1,0SYNC0,0SYNC1",
-                                                        "1SYNC0,1F0,1A0,1LB0,1U0,1F1,1A1,1LB1,1U1,1SYNC1",
-                                                        "2SYNC0,2SYNC1,2F0,2A0,2LB0,2U0,2F1,2A1,2LB1,2U1"}));
+  EXPECT_EQ(rows_of(program), (std::vector<std::string>{"0F0,0A0,0LB0,0U0,0F1,0A1,0LB1,0U1,0SYNC0,0SYNC1,0SYNC2",
+                                                        "1SYNC0,1F0,1A0,1LB0,1U0,1F1,1A1,1LB1,1U1,1SYNC1,1SYNC2",
+                                                        "2SYNC0,2SYNC1,2F0,2A0,2LB0,2U0,2F1,2A1,2LB1,2U1,2SYNC2"}));
 }
 
 TEST(SequentialLocal, one_rank_with_all_stages_trains_them_in_turn_and_sends_nothing) {
@@ -44,8 +44,8 @@ TEST(SequentialLocal, one_rank_with_all_stages_trains_them_in_turn_and_sends_not
 TEST(SequentialLocal, blockwise_with_chunks_has_a_phase_per_stage) {
   const Program program = generate(find_schedule("sequential-local"),
                                    {.ranks = 2, .microbatches = 1, .options = {{"variant", "blockwise"}, {"chunks", "2"}}});
-  EXPECT_EQ(rows_of(program), (std::vector<std::string>{"0F0,0A0,0LB0,0U0,0SYNC0,0SYNC1,2F0,2A0,2LB0,2U0,0SYNC2",
-                                                        "1SYNC0,1F0,1A0,1LB0,1U0,1SYNC1,1SYNC2,3F0,3A0,3LB0,3U0"}));
+  EXPECT_EQ(rows_of(program), (std::vector<std::string>{"0F0,0A0,0LB0,0U0,0SYNC0,0SYNC1,2F0,2A0,2LB0,2U0,0SYNC2,0SYNC3",
+                                                        "1SYNC0,1F0,1A0,1LB0,1U0,1SYNC1,1SYNC2,3F0,3A0,3LB0,3U0,1SYNC3"}));
 }
 
 TEST(SequentialLocal, features_wait_in_an_unbounded_channel) {

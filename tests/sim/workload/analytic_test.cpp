@@ -164,6 +164,15 @@ TEST(Analytic, impossible_options_are_refused) {
   AnalyticOptions options = compute_bound();
   options.efficiency = 1.5;
   EXPECT_THROW(costs_of(options, {1}, true), InputError);
+  // So small that times overflow, or that the rate is no number at all.
+  for (const double share : {1e-300, 1e-320}) {
+    options = compute_bound();
+    options.efficiency = share;
+    EXPECT_THROW(costs_of(options, {1}, true), InputError);
+    options = compute_bound();
+    options.memory_efficiency = share;
+    EXPECT_THROW(costs_of(options, {1}, true), InputError);
+  }
   options = compute_bound();
   options.device.flops = 0;
   EXPECT_THROW(costs_of(options, {1}, true), InputError);
