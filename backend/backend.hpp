@@ -17,6 +17,12 @@ struct Payload {
   std::int64_t bytes = 0;
 };
 
+/// Bytes a rank holds; -1 where it is not known.
+struct MemoryUse {
+  std::int64_t now = -1;
+  std::int64_t peak = -1;  ///< the most while the last op ran
+};
+
 /// One rank's device. All calls come from that rank's own thread, `construct` to destruction.
 /// A device keeps the output of a stage for the next stage of the same rank by itself; `input` is
 /// called only for what came over a channel.
@@ -50,9 +56,9 @@ class Device {
   /// A payload such as `recv` would receive, for calibration: right shape, plausible values.
   virtual Payload example(const Op& recv) = 0;
 
-  /// Bytes this rank holds now, or -1 where it is not known. Asked after every recorded compute op,
-  /// unless it was -1 after the first.
-  virtual std::int64_t memory_bytes() const { return -1; }
+  /// What this rank holds. Asked after every recorded compute op, unless it was not known after the
+  /// first.
+  virtual MemoryUse memory() const { return {}; }
 
   /// A copy of all that training changes (weights, optimizer state, running statistics), to go back to
   /// with `restore`; null where there is nothing. Called between iterations. Another device of the same

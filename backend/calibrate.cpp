@@ -61,13 +61,14 @@ class Calibrator {
         if (op.alone.count > 0) result.ops.push_back(op);
       }
     }
-    if (result.stopped) return result;
-    const WaitCosts waits = measure_waits(ranks_, options_.waits);
+    if (!result.stopped) {
+      const WaitCosts waits = measure_waits(ranks_, options_.waits);
+      result.handover = waits.handover;
+      result.sync = waits.sync;
+    }
     ranks_.each([&](Rank r, Device& device) {
       if (before[at(r)]) device.restore(before[at(r)]);
     });
-    result.handover = waits.handover;
-    result.sync = waits.sync;
     return result;
   }
 

@@ -1,10 +1,14 @@
 // Rehearsing one rank's row.
 #include "backend/rehearsal.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "backend/clock.hpp"
+#include "sim/core/error.hpp"
 
 namespace bubblescope {
 
@@ -40,28 +44,38 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
 }
 
 void Rehearsal::walk(Device& device, std::vector<Sample>& samples) {
-  for (const Step& step : steps_) {
-    Op op = step.op;
-    op.iteration += next_;
-    if (is_send(op.kind)) {
-      device.output(op);
-      continue;
+  const Op* now = nullptr;
+  try {
+    for (const Step& step : steps_) {
+      now = &step.op;
+      take(step, device, samples);
     }
-    std::vector<std::pair<Op, Payload>> inputs;
-    for (Op recv : step.inputs) {
-      recv.iteration += next_;
-      inputs.emplace_back(recv, device.example(recv));
-    }
-    const Nanos start = steady_now();
-    if (is_collective(op.kind)) {
-      device.reduced(op, device.contribution(op));
-    } else {
-      for (auto& [recv, payload] : inputs) device.input(recv, std::move(payload));
-      device.execute(op);
-    }
-    if (op.stage >= 0) samples.push_back({op.stage, op.kind, start, steady_now()});
+  } catch (const std::exception& error) {
+    throw RunError(fmt::format("calibrating {}: {}", cell(*now), error.what()));
   }
   next_ += iterations_;
+}
+
+void Rehearsal::take(const Step& step, Device& device, std::vector<Sample>& samples) {
+  Op op = step.op;
+  op.iteration += next_;
+  if (is_send(op.kind)) {
+    device.output(op);
+    return;
+  }
+  std::vector<std::pair<Op, Payload>> inputs;
+  for (Op recv : step.inputs) {
+    recv.iteration += next_;
+    inputs.emplace_back(recv, device.example(recv));
+  }
+  const Nanos start = steady_now();
+  if (is_collective(op.kind)) {
+    device.reduced(op, device.contribution(op));
+  } else {
+    for (auto& [recv, payload] : inputs) device.input(recv, std::move(payload));
+    device.execute(op);
+  }
+  if (op.stage >= 0) samples.push_back({op.stage, op.kind, start, steady_now()});
 }
 
 }  // namespace bubblescope

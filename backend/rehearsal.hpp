@@ -23,7 +23,8 @@ class Rehearsal {
   /// Where the program has no sends and receives, they are put where its dependencies need them.
   Rehearsal(const Program& program, Rank rank);
 
-  /// Walks the row once on `device`, with the next iteration number, and appends its samples.
+  /// Walks the row once on `device`, with the next iteration number, and appends its samples. Throws
+  /// RunError naming the op that failed.
   void walk(Device& device, std::vector<Sample>& samples);
 
  private:
@@ -31,6 +32,8 @@ class Rehearsal {
     Op op;
     std::vector<Op> inputs;  ///< receives whose payloads it uses
   };
+  void take(const Step& step, Device& device, std::vector<Sample>& samples);
+
   std::vector<Step> steps_;
   std::int32_t iterations_ = 1;
   std::int32_t next_ = 0;

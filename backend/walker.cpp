@@ -11,23 +11,26 @@ namespace bubblescope {
 
 Walker::Walker(Run& run, Rank rank, Device& device, RankRecord& record)
     : run_(run), rank_(rank), device_(device), record_(record), steps_(run.plan.ranks[static_cast<std::size_t>(rank)]),
-      bell_(run.bells[static_cast<std::size_t>(rank)]) {
+      bell_(run.bells[static_cast<std::size_t>(rank)]) {}
+
+void Walker::reserve() {
   std::size_t most_parts = 1, takes = 0;
   for (const Step& step : steps_) {
     most_parts = std::max(most_parts, step.parts.size());
     takes += step.takes.size();
   }
   parts_.reserve(most_parts);
-  if (!run.options.record) return;
-  const auto walks = static_cast<std::size_t>(std::max(0, run.options.iterations));
+  if (!run_.options.record) return;
+  const auto walks = static_cast<std::size_t>(std::max(0, run_.options.iterations));
   record_.spans.reserve((steps_.size() + takes) * walks);
   record_.deliveries.reserve(takes * walks);
-  record_.memory.reserve(steps_.size() * walks);
+  record_.memory.reserve(2 * steps_.size() * walks);
   samples_memory_ = true;
 }
 
 void Walker::walk() {
   try {
+    reserve();
     run_.start.arrive(0, 0, rank_, 0, steady_now(), {});
     MeetingResult released;
     run_.control.await(bell_, run_.spin, [&] { return run_.start.complete(0, 0, released); });
@@ -53,7 +56,9 @@ std::int32_t Walker::first_of_walk(std::int64_t walk) const {
 }
 
 void Walker::fail(const std::string& what) {
-  if (step_ == nullptr) {
+  if (step_ == nullptr && walk_ == 0) {
+    run_.control.fail(fmt::format("rank {}, before its first op: {}", rank_, what));
+  } else if (step_ == nullptr) {
     run_.control.fail(fmt::format("rank {}, after iteration {}: {}", rank_, first_of_walk(walk_ + 1) - 1, what));
   } else {
     run_.control.fail(fmt::format("rank {}, op {} ({}), iteration {}: {}", rank_, step_->position, cell(run_.program, step_->op),
@@ -80,11 +85,13 @@ void Walker::waited(Wait wait, SpanRef span) {
   waited_for_ = span;
 }
 
-void Walker::sample_memory(Nanos now) {
+void Walker::sample_memory(Nanos start, Nanos end) {
   if (!samples_memory_) return;
-  const std::int64_t bytes = device_.memory_bytes();
-  samples_memory_ = bytes >= 0;
-  if (bytes >= 0) record_.memory.push_back({now, bytes});
+  const MemoryUse use = device_.memory();
+  samples_memory_ = use.now >= 0;
+  if (use.now < 0) return;
+  record_.memory.push_back({start, std::max(use.peak, use.now)});
+  record_.memory.push_back({end, use.now});
 }
 
 void Walker::take(const Step& step) {
@@ -133,7 +140,7 @@ void Walker::compute(const Step& step) {
   span(own).end = end;
   span(own).name = step.name;
   waited(Wait::stream, own);
-  sample_memory(end);
+  sample_memory(start, end);
 }
 
 void Walker::run_op(const Step& step) {

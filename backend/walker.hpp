@@ -33,13 +33,15 @@ struct Run {
 /// Walks a rank's steps as often as the run's control says, and records the measured walks.
 class Walker {
  public:
-  /// Reserves the memory for the record. All arguments must outlive this.
+  /// All arguments must outlive this.
   Walker(Run& run, Rank rank, Device& device, RankRecord& record);
 
   /// Never throws: a failure ends all ranks.
   void walk();
 
  private:
+  /// Asks for the memory of the record, before the clock runs.
+  void reserve();
   /// The running number of a walk's first iteration.
   std::int32_t first_of_walk(std::int64_t walk) const;
   void fail(const std::string& what);
@@ -54,15 +56,16 @@ class Walker {
   void send(const Step& step);
   void receive(const Step& step);
   void meet(const Step& step);
-  /// Waits until the data of a message is there; returns whether that took any waiting.
   const EdgePlan& edge_of(std::int32_t message) const;
+  /// Waits until the data of a message is there; returns whether that took any waiting.
   bool await_data(std::int32_t message, Delivery& delivery);
 
   /// Begins a span, or not; why it starts no earlier is what this rank waited for last.
   SpanRef begin_span(Op op, Nanos start);
   Record& span(SpanRef ref) { return record_.spans[static_cast<std::size_t>(ref.index)]; }
   void waited(Wait wait, SpanRef span);
-  void sample_memory(Nanos now);
+  /// Of the op that ran from `start` to `end`: while it ran its peak, then what is left.
+  void sample_memory(Nanos start, Nanos end);
 
   Run& run_;
   const Rank rank_;

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <map>
 
+#include "analysis/cut_iterations.hpp"
 #include "backend/calibrate.hpp"
 #include "backend/cores.hpp"
 #include "bench/machine.hpp"
+#include "bench/pool.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
 
@@ -32,50 +32,7 @@ struct Rounds {
   std::size_t complete(bool executed) const { return executed ? timelines.size() : calibrations.size(); }
 };
 
-/// Median over rounds, quartile by quartile.
-Quartiles pooled(const std::vector<Quartiles>& rounds) {
-  std::vector<Nanos> first, median, third;
-  std::int64_t count = 0;
-  for (const Quartiles& q : rounds) {
-    if (q.count == 0) continue;
-    first.push_back(q.first), median.push_back(q.median), third.push_back(q.third);
-    count += q.count;
-  }
-  if (count == 0) return {};
-  return {quartiles(first).median, quartiles(median).median, quartiles(third).median, count};
-}
-
-Measurement pool(const Experiment& experiment, std::span<const Calibration> rounds) {
-  Measurement measurement{experiment.config.label, experiment.samples, experiment.program.stages(), {}};
-  std::map<std::pair<Stage, Kind>, std::pair<std::vector<Quartiles>, std::vector<Quartiles>>> ops;
-  std::map<std::pair<Stage, Kind>, std::int32_t> launches;
-  for (const Calibration& round : rounds) {
-    for (const MeasuredOp& op : round.ops) {
-      auto& [alone, busy] = ops[{op.stage, op.kind}];
-      alone.push_back(op.alone);
-      busy.push_back(op.busy);
-      launches[{op.stage, op.kind}] = op.launches;
-    }
-  }
-  for (const auto& [key, quartile_lists] : ops) {
-    measurement.ops.push_back({key.first, key.second, pooled(quartile_lists.first), pooled(quartile_lists.second), launches[key]});
-  }
-  return measurement;
-}
-
-struct Network {
-  Nanos handover = 0;
-  Nanos sync = 0;
-};
-
-Network pool_network(std::span<const Calibration> rounds) {
-  std::vector<Quartiles> handover, sync;
-  for (const Calibration& round : rounds) {
-    handover.push_back(round.handover);
-    sync.push_back(round.sync);
-  }
-  return {pooled(handover).median, pooled(sync).median};
-}
+Measurement empty_measurement(const Experiment& experiment) { return {experiment.config.label, experiment.samples, experiment.program.stages(), {}}; }
 
 class Session {
  public:
@@ -121,7 +78,9 @@ class Session {
       const auto backend = make_backend_(experiments_[e]);
       Ranks ranks(*backend, experiments_[e].program, cores_);
       return calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
-    } catch (const RunError& error) {
+    } catch (const InputError&) {
+      throw;
+    } catch (const std::exception& error) {  // a loss that is no number, memory that ran out
       rounds_[e].failure = error.what();
       return true;
     }
@@ -195,7 +154,7 @@ class Session {
       if (rounds_[e].calibrations.empty()) continue;
       const std::span<const Calibration> calibrations(rounds_[e].calibrations.data(), complete > 0 ? complete : rounds_[e].calibrations.size());
       Measured measured;
-      measured.calibration = pool(experiments_[e], calibrations);
+      measured.calibration = pool_ops(empty_measurement(experiments_[e]), calibrations);
       networks.push_back(pool_network(calibrations));
       if (complete == 0) {
         result.profile.measurements.push_back(std::move(measured.calibration));
@@ -231,7 +190,7 @@ class Session {
       periods.push_back(b.period);
       idle.push_back(b.idle_fraction);
       const std::span<const Calibration> own(&rounds_[e].calibrations[round], 1);
-      predicted.push_back(predict(experiment, pool(experiment, own), pool_network(own)).bubbles.period);
+      predicted.push_back(predict(experiment, pool_ops(empty_measurement(experiment), own), pool_network(own)).bubbles.period);
     }
     measured.iteration_repeats = periods;
     measured.iteration = quartiles(periods);
@@ -245,7 +204,6 @@ class Session {
     }
     const Nanos per_unit = measured.iteration.median / (updates_every_microbatch(experiment.program) ? std::max(1, experiment.program.microbatches) : 1);
     Timeline timeline = std::move(rounds_[e].timelines[middle]);
-    // Memory is modelled, not measured, so a measurement has no bytes.
     measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), std::move(timeline), per_unit);
     measured.loss = rounds_[e].loss;
   }
@@ -281,31 +239,6 @@ MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experime
 
 MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options) {
   return Session(scenario, std::move(experiments), backend, options).run(true);
-}
-
-Timeline cut_iterations(const Timeline& timeline, std::int32_t first) {
-  Timeline cut = timeline;
-  cut.iterations = timeline.iterations - first;
-  Nanos zero = std::numeric_limits<Nanos>::max();
-  for (const Span& span : timeline.spans) {
-    if (span.has_op && is_compute(span.op.kind) && span.op.iteration >= first) zero = std::min(zero, span.start);
-  }
-  std::vector<std::int32_t> moved(timeline.spans.size(), -1);
-  cut.spans.clear();
-  for (std::size_t i = 0; i < timeline.spans.size(); ++i) {
-    Span span = timeline.spans[i];
-    if (!span.has_op || span.op.iteration < first) continue;
-    moved[i] = static_cast<std::int32_t>(cut.spans.size());
-    span.op.iteration -= first;
-    span.start = std::max<Nanos>(0, span.start - zero);
-    span.end = std::max<Nanos>(0, span.end - zero);
-    cut.spans.push_back(span);
-  }
-  for (Span& span : cut.spans) {
-    if (span.waited_for >= 0) span.waited_for = moved[static_cast<std::size_t>(span.waited_for)];
-  }
-  cut.memory.clear();
-  return cut;
 }
 
 }  // namespace bubblescope

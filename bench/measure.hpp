@@ -75,8 +75,4 @@ MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experime
 /// Stops and fails likewise.
 MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
-/// The iterations from `first` on, with time zero at their first compute op. Both predicted and
-/// measured timelines are cut this way, so that they show the same iterations in the same state.
-Timeline cut_iterations(const Timeline& timeline, std::int32_t first);
-
 }  // namespace bubblescope

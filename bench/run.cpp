@@ -111,7 +111,7 @@ int run(const Options& options, const CommandLine& line) {
     if (options.out.empty() || !unwritten.empty()) return;
     try {
       write();
-    } catch (const RunError& error) {
+    } catch (const std::exception& error) {
       unwritten = error.what();
     }
   };

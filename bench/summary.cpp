@@ -14,16 +14,30 @@ namespace bubblescope {
 
 using nlohmann::json;
 
+namespace {
+
+/// What the ranks said; the number of activations follows from the ops.
+std::vector<RankMemory> measured_memory(const Program& program, const Timeline& timeline) {
+  std::vector<RankMemory> memory = memory_over_time(program, timeline, StageCosts(program.stages()));
+  for (std::size_t r = 0; r < memory.size(); ++r) {
+    memory[r].samples = timeline.memory[r];
+    memory[r].peak_bytes = 0;
+    for (const MemorySample& sample : timeline.memory[r]) memory[r].peak_bytes = std::max(memory[r].peak_bytes, sample.bytes);
+  }
+  return memory;
+}
+
+}  // namespace
+
 Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period) {
   Summary summary;
   summary.bubbles = bubbles(timeline);
   summary.idle = split_idle(timeline);
-  summary.memory = memory_over_time(program, timeline, costs);
+  summary.memory = timeline.memory.empty() ? memory_over_time(program, timeline, costs) : measured_memory(program, timeline);
   summary.depth = queue_depth(timeline);
   summary.period = period;
-  summary.has_bytes = costs.has_bytes();
-  timeline.memory.clear();
-  if (summary.has_bytes) {
+  summary.has_bytes = costs.has_bytes() || !timeline.memory.empty();
+  if (summary.has_bytes && timeline.memory.empty()) {
     for (const RankMemory& rank : summary.memory) timeline.memory.push_back(rank.samples);
   }
   summary.timeline = std::move(timeline);

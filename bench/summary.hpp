@@ -40,7 +40,8 @@ struct Summary {
   bool has_bytes = false;
 };
 
-/// Everything about `timeline`, which `program` (one iteration) made.
+/// Everything about `timeline`, which `program` (one iteration) made. Its memory is modelled with
+/// `costs` unless the timeline brings what was measured.
 Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period);
 
 /// One schedule's prediction: a summary, a deadlock, or the reason why there is neither.

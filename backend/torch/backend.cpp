@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "backend/torch/allocations.hpp"
 #include "backend/torch/config.hpp"
 #include "backend/torch/device.hpp"
 #include "sim/core/error.hpp"
@@ -51,6 +52,7 @@ std::unique_ptr<Backend> torch_backend(TorchConfig config) {
   if (config.threads < 1) throw InputError("the number of threads per rank must be at least 1");
   StageOptimizer(config.optimizer, {});                      // throws where the options do not fit
   Batches(config.data, {.batch = config.batch, .microbatch = config.microbatch});  // likewise
+  count_allocations();
   auto shared = std::make_shared<TorchShared>();
   shared->dtype = config.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
   shared->graph = build_model(config.model);

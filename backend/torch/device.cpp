@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "backend/torch/allocations.hpp"
 #include "backend/torch/random.hpp"
 #include "sim/core/error.hpp"
 #include "sim/workload/partition.hpp"
@@ -56,10 +57,15 @@ void require_executable(const Program& program, const TorchShared& shared) {
   }
   if (shared.config.clip_norm <= 0 || program.profile != Profile::backprop) return;
   for (const auto& row : program.rows) {
-    const bool updates = std::any_of(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::U; });
-    const bool synchronises = std::any_of(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::SYNC; });
-    if (updates && !synchronises) {
-      throw InputError("clipping by the global norm needs a SYNC before the updates of the schedule; this one has none");
+    bool whole = true;  // all gradients so far are in the global norm
+    for (const Op& op : row) {
+      for (const Op& part : program.parts_of(op)) {
+        if (is_backward(part.kind)) whole = false;
+        if (part.kind == Kind::SYNC) whole = true;
+        if (part.kind == Kind::U && !whole) {
+          throw InputError("clipping by the global norm needs a SYNC between the backwards and the update of a schedule; this one has none");
+        }
+      }
     }
   }
 }
@@ -135,16 +141,25 @@ ForwardContext TorchDevice::context(const Op& op) const {
 void TorchDevice::execute(const Op& op) {
   try {
     Held& stage = held(op);
-    switch (op.kind) {
-      case Kind::F: return forward(stage, op);
-      case Kind::B: return backward(stage, op);
-      case Kind::A: return compute_loss(stage, op, flying(stage, op));
-      case Kind::LB: return local_backward(stage, op);
-      case Kind::U: return update(stage);
-      default: throw RunError(fmt::format("{}: {} is not available in the CPU backend", cell(op), mnemonic(op.kind)));
-    }
+    const std::int64_t before = held_bytes();
+    const AllocationScope allocated;
+    run(stage, op);
+    peak_ = before + allocated.peak();
+    const auto flight = stage.flying.find({op.iteration, op.microbatch});
+    if (flight != stage.flying.end()) flight->second.bytes += allocated.live();
   } catch (const c10::Error& error) {
     throw RunError(fmt::format("{} of iteration {}: {}", cell(op), op.iteration, error.what_without_backtrace()));
+  }
+}
+
+void TorchDevice::run(Held& stage, const Op& op) {
+  switch (op.kind) {
+    case Kind::F: return forward(stage, op);
+    case Kind::B: return backward(stage, op);
+    case Kind::A: return compute_loss(stage, op, flying(stage, op));
+    case Kind::LB: return local_backward(stage, op);
+    case Kind::U: return update(stage);
+    default: throw RunError(fmt::format("{}: {} is not available in the CPU backend", cell(op), mnemonic(op.kind)));
   }
 }
 
@@ -254,25 +269,31 @@ Payload TorchDevice::example(const Op& recv) {
   return {std::make_shared<torch::Tensor>(std::move(tensor)), bytes};
 }
 
-std::int64_t TorchDevice::memory_bytes() const {
+std::int64_t TorchDevice::held_bytes() const {
   std::int64_t bytes = 0;
-  std::vector<std::pair<const void*, std::int64_t>> tensors;  // a message shares the output's memory
-  const auto add = [&](const torch::Tensor& tensor) {
-    if (tensor.defined()) tensors.emplace_back(tensor.const_data_ptr(), bytes_of(tensor));
+  // A stage's output is its flight's as long as that is there, wherever else it waits.
+  const auto in_flight = [&](Stage number, std::int64_t iteration, Microbatch microbatch) {
+    const auto stage = held_.find(number);
+    return stage != held_.end() && stage->second.flying.contains({iteration, microbatch});
   };
-  for (const auto* waiting : {&activations_, &gradients_, &outgoing_activations_, &outgoing_gradients_}) {
-    for (const auto& [key, tensor] : *waiting) add(tensor);
+  const auto add_outputs = [&](const std::map<Key, torch::Tensor>& tensors, Stage to_producer) {
+    for (const auto& [key, tensor] : tensors) {
+      const auto& [number, iteration, microbatch] = key;
+      if (!in_flight(number - to_producer, iteration, microbatch)) bytes += bytes_of(tensor);
+    }
+  };
+  add_outputs(activations_, 1);
+  add_outputs(outgoing_activations_, 0);
+  for (const auto* gradients : {&gradients_, &outgoing_gradients_}) {
+    for (const auto& [key, tensor] : *gradients) bytes += bytes_of(tensor);
   }
   for (const auto& [number, stage] : held_) {
     bytes += stage.weight_bytes + stage.gradient_bytes + stage.optimizer_bytes;
     for (const auto& [key, flight] : stage.flying) {
-      add(flight.input);
-      add(flight.output);
+      bytes += flight.bytes;
+      if (!stage.first && !in_flight(number - 1, key.first, key.second)) bytes += bytes_of(flight.input);
     }
   }
-  std::sort(tensors.begin(), tensors.end());
-  const auto last = std::unique(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first == b.first; });
-  for (auto tensor = tensors.begin(); tensor != last; ++tensor) bytes += tensor->second;
   return bytes;
 }
 

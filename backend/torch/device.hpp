@@ -55,9 +55,10 @@ class TorchDevice : public Device {
   double contribution(const Op& sync) override;
   void reduced(const Op& sync, double total) override;
   Payload example(const Op& recv) override;
-  /// Weights, buffers, gradients, optimizer state, and inputs, outputs and messages held now; what
-  /// autograd saves inside a stage is not known here.
-  std::int64_t memory_bytes() const override;
+  /// Weights, buffers, gradients, optimizer state, messages, and what was allocated for microbatches
+  /// between their F and their backward, autograd's part included. A tensor that two ranks share
+  /// because they share memory counts on both, as it would on two devices.
+  MemoryUse memory() const override { return {held_bytes(), peak_}; }
   std::shared_ptr<const void> snapshot() const override;
   void restore(const std::shared_ptr<const void>& snapshot) override;
   double last_loss() const override { return last_loss_; }
@@ -86,6 +87,7 @@ class TorchDevice : public Device {
     torch::Tensor input;   ///< a leaf; requires a gradient where one is sent back
     torch::Tensor output;  ///< with its graph
     torch::Tensor loss;    ///< with its graph; undefined before it is computed
+    std::int64_t bytes = 0;  ///< allocated for it on this rank and not yet freed
   };
   struct Held {
     Stage stage = 0;
@@ -114,6 +116,8 @@ class TorchDevice : public Device {
   void update(Held& stage);
   static void count_gradients(Held& stage);
   bool here(Stage stage) const { return held_.contains(stage); }
+  void run(Held& stage, const Op& op);
+  std::int64_t held_bytes() const;
 
   std::shared_ptr<const TorchShared> shared_;
   bool local_ = false;
@@ -126,6 +130,7 @@ class TorchDevice : public Device {
   std::map<Key, torch::Tensor> outgoing_gradients_;    ///< of inputs, waiting for their SEND_B
   std::vector<LossRecord> losses_;
   double last_loss_;
+  std::int64_t peak_ = 0;  ///< bytes held while the last op ran
 };
 
 }  // namespace bubblescope

@@ -89,6 +89,19 @@ void restore(Ranks& ranks, TrainingLog& log, const std::map<std::string, std::st
   if (const auto epochs = checkpoint.tensors.find(kEpochs); epochs != checkpoint.tensors.end()) log.epochs = to_epochs(epochs->second);
 }
 
+/// Whether `work` came to its end; otherwise the log says why not.
+bool attempt(TrainingLog& log, const std::function<void()>& work) {
+  try {
+    work();
+    return true;
+  } catch (const InputError&) {
+    throw;
+  } catch (const std::exception& error) {
+    log.failure = error.what();
+    return false;
+  }
+}
+
 double mean_from(const std::vector<double>& values, std::size_t first) {
   if (first >= values.size()) return 0;
   return std::accumulate(values.begin() + static_cast<std::ptrdiff_t>(first), values.end(), 0.0) /
@@ -120,29 +133,29 @@ TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& confi
     execution.record = false;
     execution.stop = options.stop;
     execution.progress = options.progress;
-    try {
+    const bool executed = attempt(log, [&] {
       const Execution done = execute(program, ranks, execution);
       log.iterations += done.iterations_done;
       log.stopped = done.stopped;
-    } catch (const RunError& error) {
-      log.failure = error.what();
-    }
+    });
     collect_losses(ranks, program, log);
-    if (!log.failure.empty()) {
+    if (!executed) {
       log.iterations = static_cast<std::int64_t>(log.losses.size());
       return log;
     }
     saved = false;
     if (log.iterations < last) break;
-    const EpochResult result{epoch, log.iterations, mean_from(log.losses, static_cast<std::size_t>(first)), evaluate(ranks, config)};
-    log.epochs.push_back(result);
-    if (saves && options.checkpoint_every > 0 && epoch % options.checkpoint_every == 0) {
+    const bool kept = attempt(log, [&] {
+      const EpochResult result{epoch, log.iterations, mean_from(log.losses, static_cast<std::size_t>(first)), evaluate(ranks, config)};
+      log.epochs.push_back(result);
+      if (!saves || options.checkpoint_every <= 0 || epoch % options.checkpoint_every != 0) return;
       save(ranks, log, run, options.checkpoint);
       saved = true;
-    }
+    });
+    if (!kept) return log;
     if (options.epoch_done) options.epoch_done(log);
   }
-  if (saves && !saved) save(ranks, log, run, options.checkpoint);
+  if (saves && !saved) attempt(log, [&] { save(ranks, log, run, options.checkpoint); });
   return log;
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <new>
 #include <set>
 #include <string>
 #include <thread>
@@ -39,6 +40,7 @@ struct Log {
   std::set<std::set<Rank>> companies;  // who was ever inside an op together
   std::set<std::int32_t> iterations;
   bool fails = false;
+  bool out_of_memory = false;  ///< for examples
 };
 
 class LoggingDevice : public Device {
@@ -70,7 +72,10 @@ class LoggingDevice : public Device {
     EXPECT_EQ(total, rank_ + 1);
     note(cell(sync));
   }
-  Payload example(const Op&) override { return {nullptr, 77}; }
+  Payload example(const Op&) override {
+    if (log_.out_of_memory) throw std::bad_alloc();
+    return {nullptr, 77};
+  }
 
  private:
   void note(std::string what) {
@@ -168,6 +173,22 @@ TEST(Calibrate, a_failing_device_ends_the_calibration) {
   CalibrateOptions options;
   options.rounds = 50;
   EXPECT_THROW(calibrate(program, ranks, options), RunError);
+}
+
+TEST(Calibrate, whatever_goes_wrong_names_the_op) {
+  const Program program = scheduled("ppll", 2, 3);
+  Log log;
+  log.out_of_memory = true;
+  LoggingBackend backend(log, 2);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 1;
+  try {
+    calibrate(program, ranks, options);
+    FAIL() << "nothing was thrown";
+  } catch (const RunError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("calibrating 1F0"));
+  }
 }
 
 TEST(Calibrate, a_stop_between_rounds_ends_it) {

@@ -45,7 +45,7 @@ struct Script {
   std::function<double(Rank, const Op&)> contribution;
   std::function<void(Rank, const Op&, double)> reduced;
   std::function<void(Rank, const Op&, std::int64_t)> received;  ///< with the number that was sent
-  std::int64_t memory = -1;
+  MemoryUse memory;
 };
 
 class ScriptedDevice : public Device {
@@ -64,7 +64,7 @@ class ScriptedDevice : public Device {
     if (script_.reduced) script_.reduced(rank_, sync, total);
   }
   Payload example(const Op&) override { return {std::make_shared<std::int64_t>(0), 8}; }
-  std::int64_t memory_bytes() const override { return script_.memory; }
+  MemoryUse memory() const override { return script_.memory; }
 
  private:
   Rank rank_;
@@ -309,19 +309,32 @@ TEST(Executor, refuses_programs_without_communication_and_the_wrong_number_of_ra
   EXPECT_THAT(failure_of([&] { execute(lowered, ranks, options); }), HasSubstr("cannot run on core 1000000"));
 }
 
-TEST(Executor, samples_memory_after_every_compute_op_where_the_device_knows_it) {
+TEST(Executor, samples_memory_in_and_after_every_compute_op_where_the_device_knows_it) {
   const Program program = scheduled("gpipe", 2, 3);
   Script script;
-  script.memory = 4096;
+  script.memory = {4096, 8192};
   ScriptedBackend backend(script);
   Ranks ranks(backend, program, {});
   const Execution execution = execute(program, ranks, {});
   std::size_t compute = 0;
   for (const Op& op : program.rows[0]) compute += is_compute(op.kind);
   ASSERT_EQ(execution.timeline.memory.size(), 2u);
-  EXPECT_EQ(execution.timeline.memory[0].size(), compute);
-  EXPECT_EQ(execution.timeline.memory[0].front().bytes, 4096);
+  ASSERT_EQ(execution.timeline.memory[0].size(), 2 * compute);
+  for (std::size_t i = 0; i < 2 * compute; ++i) EXPECT_EQ(execution.timeline.memory[0][i].bytes, i % 2 == 0 ? 8192 : 4096);
 }
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+TEST(Executor, DISABLED_a_record_too_large_for_the_machine_fails_on_all_ranks) {}  // sanitizers abort instead
+#else
+TEST(Executor, a_record_too_large_for_the_machine_fails_on_all_ranks) {
+  const Program program = scheduled("gpipe", 2, 3);
+  ScriptedBackend backend({});
+  Ranks ranks(backend, program, {});
+  ExecuteOptions options;
+  options.iterations = std::numeric_limits<std::int32_t>::max();
+  EXPECT_THAT(failure_of([&] { execute(program, ranks, options); }), HasSubstr("before its first op"));
+}
+#endif
 
 TEST(Executor, compounds_run_part_by_part_and_are_one_span) {
   Program program = make_program("compound", 1, 2, placement_loop(1, 1));

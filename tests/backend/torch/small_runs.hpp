@@ -75,6 +75,12 @@ class SmallRun {
     return *this;
   }
 
+  /// The next iteration is the one after `done`.
+  SmallRun& rewind(std::int32_t done) {
+    done_ = done;
+    return *this;
+  }
+
   /// All tensors of all ranks, by name.
   std::map<std::string, torch::Tensor> state() {
     return gather<std::map<std::string, torch::Tensor>>([](TorchDevice& device, auto& all) { all.merge(device.state()); });
