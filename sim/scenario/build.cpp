@@ -63,12 +63,14 @@ StageCosts analytic(const Scenario& scenario, const Experiment& experiment, cons
 }
 
 StageCosts profiled(const std::filesystem::path& file, const Experiment& experiment) {
-  StageCosts costs = costs_of(read_profile(file), experiment.config.label).at(experiment.samples);
-  if (costs.stages() != experiment.program.stages()) {
+  Costs costs = costs_of(read_profile(file), experiment.config.label);
+  costs.source = file.string();
+  for (const auto& [samples, measured] : costs.by_size) {
+    if (measured.stages() == experiment.program.stages()) continue;
     throw InputError(fmt::format("the profile {} was measured with {} stages, but the schedule has {}; expected a "
-                                 "calibration of this scenario", file.string(), costs.stages(), experiment.program.stages()));
+                                 "calibration of this scenario", file.string(), measured.stages(), experiment.program.stages()));
   }
-  return costs;
+  return costs.at(experiment.samples);
 }
 
 /// The costs of one schedule's stages. Bytes come from the model wherever there is one.

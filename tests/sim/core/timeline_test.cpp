@@ -89,7 +89,7 @@ TEST(Timeline, errors_name_file_and_key) {
   EXPECT_EQ(error_of(changed("\"tracks\": [", "\"tracks\": 3, \"t\": [")), "t.json: 'tracks' is 3; expected an array");
   EXPECT_EQ(error_of(changed("{\"rank\": 1,", "{\"rank\": 2,")), "t.json: 'tracks[1].rank' is 2; expected 0 to 1");
   EXPECT_THAT(error_of(changed("\"stream\": \"compute\"", "\"stream\": \"x\"")), HasSubstr("t.json: 'tracks[0].stream' is \"x\"; expected one of compute, host,"));
-  EXPECT_EQ(error_of(changed("\"memory\": [[", "\"memory\": [[], [")), "t.json: 'memory' is [[],[[0,10],[5,20]],[]]; expected one list per rank, 2 of them");
+  EXPECT_EQ(error_of(changed("[[0,10],[5,20]]", "[], [[0,10],[5,20]]")), "t.json: 'memory' is [[],[[0,10],[5,20]],[]]; expected one list per rank, 2 of them");
   EXPECT_EQ(error_of(changed("[[0,10],[5,20]]", "[[0,10.5],[5,20]]")), "t.json: 'memory[0][0][1]' is 10.5; expected a whole number");
 }
 

@@ -136,7 +136,7 @@ TEST(LayerCosts, activation_shares_of_the_published_splits_are_reproduced) {
       EXPECT_NEAR(count(layer_range(model, ranges[s].first, ranges[s].last)) / count(model.layers), figure.shares[s], 0.0011)
           << figure.name << " stage " << s;
     }
-    // What autograd keeps is distributed the same way to within a twentieth of each share.
+    // What autograd keeps is distributed the same way to within 3 % of each share.
     double total = 0;
     std::vector<double> kept;
     for (const StageRange& range : ranges) {
@@ -145,7 +145,7 @@ TEST(LayerCosts, activation_shares_of_the_published_splits_are_reproduced) {
       kept.push_back(static_cast<double>(values.elements()));
       total += kept.back();
     }
-    for (std::size_t s = 0; s < kept.size(); ++s) EXPECT_NEAR(kept[s] / total / figure.shares[s], 1, 0.05) << figure.name << " stage " << s;
+    for (std::size_t s = 0; s < kept.size(); ++s) EXPECT_NEAR(kept[s] / total / figure.shares[s], 1, 0.03) << figure.name << " stage " << s;
   }
 }
 
