@@ -48,7 +48,7 @@ std::string header(const ReportModel& model) {
 }
 
 std::string summary(const ReportModel& model) {
-  std::string out = "<section id=\"summary\">\n<h2>Summary</h2>\n" + html_table(summary_table(model));
+  std::string out = "<section id=\"summary\">\n<h2>Summary</h2>\n" + html_table(summary_table(model)) + html_table(utilisation_table(model));
   out += "<p class=\"caption\">Times are per iteration. Error is (predicted − measured) / measured.";
   if (!model.baseline.empty()) out += " Speed-ups are against " + html_text(model.baseline) + ".";
   for (const std::string& line : failure_lines(model)) out += "<br>No result for " + html_text(line);

@@ -41,7 +41,7 @@ std::string report_markdown(const ReportModel& model) {
   for (const std::string& note : model.notes) out += "* " + plain(note) + "\n";
   if (!model.notes.empty()) out += "\n";
 
-  out += "## Summary\n\n" + to_markdown(summary_table(model));
+  out += "## Summary\n\n" + to_markdown(summary_table(model)) + "\n" + to_markdown(utilisation_table(model));
   if (!model.baseline.empty()) out += "\nSpeed-ups are against " + plain(model.baseline) + ".\n";
   const std::vector<std::string> failures = failure_lines(model);
   if (!failures.empty()) out += "\nNo result:\n\n";

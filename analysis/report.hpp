@@ -17,8 +17,10 @@ namespace bubblescope {
 /// Throws InputError where `baseline` names no schedule or a Timeline is inconsistent.
 void complete(ReportModel& model);
 
-/// One row per schedule; columns that nothing fills are left out.
+/// One row per schedule, its iteration time and speed-up; columns that nothing fills are left out.
 Table summary_table(const ReportModel& model);
+/// One row per schedule, its idle fraction and the memory of the rank that needs most; likewise.
+Table utilisation_table(const ReportModel& model);
 /// `label: why`, for every schedule without a result.
 std::vector<std::string> failure_lines(const ReportModel& model);
 /// The four bubble definitions, per schedule and side.

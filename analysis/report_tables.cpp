@@ -74,11 +74,8 @@ Table summary_table(const ReportModel& model) {
                {"measured", Align::right},
                {"quartiles", Align::right},
                {"error", Align::right},
-               {"idle predicted", Align::right},
-               {"idle measured", Align::right},
                {"speed-up predicted", Align::right},
                {"speed-up measured", Align::right},
-               {"peak memory", Align::right},
                {"published"}},
               {}};
   for (const ScheduleReport& s : model.schedules) {
@@ -91,21 +88,41 @@ Table summary_table(const ReportModel& model) {
     } else {
       if (s.predicted) {
         row[3] = format_duration(s.predicted->iteration);
-        row[7] = idle_text(*s.predicted);
-        row[9] = speedup_text(*s.predicted);
-        row[11] = peak_text(*s.predicted);
+        row[7] = speedup_text(*s.predicted);
       }
       if (s.measured) {
         row[4] = format_duration(s.measured->iteration);
         if (s.measured->spread) {
           row[5] = range_text(*s.measured->spread);
         }
-        row[8] = idle_text(*s.measured);
-        row[10] = speedup_text(*s.measured);
+        row[8] = speedup_text(*s.measured);
       }
       if (s.error) row[6] = signed_percent(*s.error);
     }
-    if (s.published) row[12] = s.published->text;
+    if (s.published) row[9] = s.published->text;
+    table.rows.push_back(std::move(row));
+  }
+  return without_empty_columns(table);
+}
+
+Table utilisation_table(const ReportModel& model) {
+  Table table{{{"schedule"},
+               {"idle predicted", Align::right},
+               {"idle measured", Align::right},
+               {"difference", Align::right},
+               {"peak memory predicted", Align::right},
+               {"peak memory measured", Align::right}},
+              {}};
+  for (const ScheduleReport& s : model.schedules) {
+    std::vector<std::string> row(table.columns.size());
+    row[0] = s.label;
+    if (!s.failure.empty()) {
+      row[1] = "no result";
+    } else {
+      if (s.predicted) row[1] = idle_text(*s.predicted), row[4] = peak_text(*s.predicted);
+      if (s.measured) row[2] = idle_text(*s.measured), row[5] = peak_text(*s.measured);
+      if (s.idle_points) row[3] = points(*s.idle_points);
+    }
     table.rows.push_back(std::move(row));
   }
   return without_empty_columns(table);

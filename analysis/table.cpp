@@ -66,29 +66,66 @@ std::string padded(const std::string& text, std::size_t width, Align align) {
   return align == Align::right ? space + text : text + space;
 }
 
-// Both layouts: `line` joins padded cells, `rule` draws what is under the titles.
+// `text` in lines of at most `width`, broken at its spaces.
+std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
+  std::vector<std::string> lines(1);
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (lines.back().empty()) {
+      lines.back() = word;
+    } else if (display_width(lines.back()) + 1 + display_width(word) <= width) {
+      lines.back() += ' ' + word;
+    } else {
+      lines.push_back(word);
+    }
+    begin = end + 1;
+  }
+  return lines;
+}
+
+// The rows above the rule: each title in as many lines as it takes, the last ones on the rule.
+std::vector<std::vector<std::string>> title_rows(const std::vector<std::string>& titles, const std::vector<std::size_t>& widths) {
+  std::vector<std::vector<std::string>> lines;
+  std::size_t height = 0;
+  for (std::size_t c = 0; c < titles.size(); ++c) {
+    lines.push_back(wrapped(titles[c], widths[c]));
+    height = std::max(height, lines.back().size());
+  }
+  std::vector<std::vector<std::string>> rows(height, std::vector<std::string>(titles.size()));
+  for (std::size_t c = 0; c < titles.size(); ++c) {
+    for (std::size_t i = 0; i < lines[c].size(); ++i) rows[height - lines[c].size() + i][c] = lines[c][i];
+  }
+  return rows;
+}
+
+// Both layouts: `line` joins padded cells, `rule` draws what is under the titles; `narrow` breaks titles
+// into lines.
 template <typename Clean, typename Line, typename Rule>
-std::string lay_out(const Table& table, Clean clean, Line line, Rule rule) {
+std::string lay_out(const Table& table, Clean clean, Line line, Rule rule, bool narrow) {
+  std::vector<std::string> titles;
   std::vector<std::vector<std::string>> cells;
   std::vector<std::size_t> widths;
-  cells.emplace_back();
-  for (const Column& column : table.columns) cells.back().push_back(clean(column.title));
+  for (const Column& column : table.columns) titles.push_back(clean(column.title));
   for (const auto& row : table.rows) {
     cells.emplace_back();
     for (std::size_t c = 0; c < table.columns.size(); ++c) cells.back().push_back(clean(cell_at(row, c)));
   }
   for (std::size_t c = 0; c < table.columns.size(); ++c) {
     std::size_t width = 3;
+    for (const std::string& word : wrapped(titles[c], narrow ? 0 : display_width(titles[c]))) width = std::max(width, display_width(word));
     for (const auto& row : cells) width = std::max(width, display_width(row[c]));
     widths.push_back(width);
   }
   std::string out;
-  for (std::size_t r = 0; r < cells.size(); ++r) {
-    std::vector<std::string> row;
-    for (std::size_t c = 0; c < widths.size(); ++c) row.push_back(padded(cells[r][c], widths[c], table.columns[c].align));
-    out += line(row);
-    if (r == 0) out += rule(widths);
-  }
+  const auto add = [&](const std::vector<std::string>& row) {
+    std::vector<std::string> padded_row;
+    for (std::size_t c = 0; c < widths.size(); ++c) padded_row.push_back(padded(row[c], widths[c], table.columns[c].align));
+    out += line(padded_row);
+  };
+  for (const auto& row : title_rows(titles, widths)) add(row);
+  out += rule(widths);
+  for (const auto& row : cells) add(row);
   return out;
 }
 
@@ -118,7 +155,7 @@ std::string to_text(const Table& table) {
     for (std::size_t c = 0; c < widths.size(); ++c) out += (c ? "  " : "") + repeat("─", widths[c]);
     return out + '\n';
   };
-  return lay_out(table, one_line, line, rule);
+  return lay_out(table, one_line, line, rule, true);
 }
 
 std::string to_markdown(const Table& table) {
@@ -135,7 +172,7 @@ std::string to_markdown(const Table& table) {
     }
     return out + '\n';
   };
-  return lay_out(table, markdown_cell, line, rule);
+  return lay_out(table, markdown_cell, line, rule, false);
 }
 
 }  // namespace bubblescope

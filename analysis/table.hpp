@@ -25,8 +25,8 @@ struct Table {
 /// emoji two. Control characters count as nothing.
 std::size_t display_width(std::string_view text);
 
-/// Columns aligned with two spaces between them, a rule under the titles, no trailing spaces. Line
-/// breaks and control characters in cells become spaces.
+/// Columns aligned with two spaces between them, a rule under the titles, no trailing spaces.
+/// Titles wider than what is under them are broken at their spaces. Line breaks and control characters in cells become spaces.
 std::string to_text(const Table& table);
 
 /// A GitHub table; `|`, `<` and line breaks in cells are escaped.

@@ -124,7 +124,7 @@ int run(const Options& options, const CommandLine& line) {
     for (const Measured& measured : result.schedules) results.push_back(run_json(measured));
     fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"rounds", result.rounds}, {"stopped", result.stopped}, {"failures", failures_json(result)}}.dump(2));
   } else {
-    fmt::print("{}\n", to_text(summary_table(model)));
+    fmt::print("{}\n{}\n", to_text(summary_table(model)), to_text(utilisation_table(model)));
     for (const ScheduleReport& schedule : model.schedules) fmt::print("Idle time of {}\n{}\n", schedule.label, to_text(idle_table(schedule)));
     for (const auto& file : written) fmt::print("{}\n", file.string());
   }

@@ -83,6 +83,22 @@ TEST(Report, summary_leaves_out_columns_that_nothing_fills) {
   EXPECT_NE(column(table, "speed-up predicted"), std::string::npos);
 }
 
+TEST(Report, utilisation_has_idle_time_and_the_memory_of_the_rank_that_needs_most) {
+  ReportModel model = small_report();
+  complete(model);
+  model.schedules[0].measured->peak_bytes = {1024, 3072};
+  model.schedules[0].predicted->idle_fraction = 0.25;
+  model.schedules[0].measured->idle_fraction = 0.27;
+  model.schedules[0].idle_points = -2;
+  const Table table = utilisation_table(model);
+  const auto cell = [&](const char* title) { return table.rows[0][column(table, title)]; };
+  EXPECT_EQ(cell("idle predicted"), "25.0 %");
+  EXPECT_EQ(cell("idle measured"), "27.0 %");
+  EXPECT_EQ(cell("difference"), "-2.0 points");
+  EXPECT_EQ(cell("peak memory measured"), "3.00 KiB");
+  EXPECT_EQ(table.rows[2][1], "no result");
+}
+
 TEST(Report, texts_round_and_carry_their_unit) {
   EXPECT_EQ(signed_percent(0.01234), "+1.2 %");
   EXPECT_EQ(signed_percent(-0.0001), "+0.0 %");

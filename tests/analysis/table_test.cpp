@@ -26,6 +26,16 @@ TEST(Table, counts_characters_not_bytes) {
   EXPECT_EQ(to_text(table), "a       b\n────  ───\nµµµµ    1\nx      22\n");
 }
 
+TEST(Table, breaks_titles_that_are_wider_than_their_columns) {
+  const Table table{{{"schedule"}, {"peak memory measured", Align::right}, {"idle time", Align::right}}, {{"gpipe", "1 MiB", "12.5 ms"}}};
+  EXPECT_EQ(to_text(table),
+            "              peak\n"
+            "            memory     idle\n"
+            "schedule  measured     time\n"
+            "────────  ────────  ───────\n"
+            "gpipe        1 MiB  12.5 ms\n");
+}
+
 TEST(Table, survives_text_that_is_not_utf8) {
   EXPECT_EQ(display_width("\xf0"), 1u);
   const Table table{{{"a"}}, {{"\xff\xfe"}}};
