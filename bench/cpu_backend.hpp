@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,21 @@ struct TrainRequest {
   std::filesystem::path log;  ///< losses and evaluations so far, in JSON
   bool resume = false;
   const std::atomic<bool>* stop = nullptr;
+  std::function<void(const std::string& line)> epoch_done;  ///< called with a line about every epoch
 };
 
-/// Trains the experiment for the scenario's epochs, prints a line per epoch, writes checkpoints.
-/// Returns the exit code.
-int train_on_cpu(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request);
+/// How a training ended.
+struct Trained {
+  std::string status;  ///< complete, interrupted, failed
+  std::string failure; ///< why, where it failed
+  std::int64_t iterations = 0;
+  std::int64_t planned = 0;  ///< iterations
+  double loss = 0;           ///< of the newest epoch, like what follows; NaN before the first
+  double test_loss = 0;
+  double test_accuracy = 0;
+};
+
+/// Trains the experiment for the scenario's epochs, writes checkpoints and the log.
+Trained train_on_cpu(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request);
 
 }  // namespace bubblescope

@@ -26,6 +26,6 @@ void need_torch(const std::vector<std::string>& arguments) {
 
 // need_torch does not return, so these are never reached in this program.
 MakeBackend cpu_backend(const Scenario&) { throw RunError("the CPU backend is not part of this build"); }
-int train_on_cpu(const Scenario&, const Experiment&, const TrainRequest&) { throw RunError("the CPU backend is not part of this build"); }
+Trained train_on_cpu(const Scenario&, const Experiment&, const TrainRequest&) { throw RunError("the CPU backend is not part of this build"); }
 
 }  // namespace bubblescope

@@ -13,6 +13,7 @@
 #include "bench/progress.hpp"
 #include "bench/real_run.hpp"
 #include "bench/run_folder.hpp"
+#include "bench/train.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/write_file.hpp"
 
@@ -69,18 +70,6 @@ nlohmann::json failures_json(const MeasuredRun& run) {
   throw RunError(why);
 }
 
-int train(const Scenario& scenario, const std::vector<Experiment>& experiments, const Options& options, const Interrupt& interrupt) {
-  if (scenario.backend.name == "null") throw InputError("the null backend does not train; use 'backend.name = \"cpu\"'");
-  const std::filesystem::path folder = options.out.empty() ? scenario.output.folder : std::filesystem::path(options.out);
-  require_writable(folder);
-  for (const Experiment& experiment : experiments) {
-    const std::string stem = file_stem(experiment.config.label);
-    const int code = train_on_cpu(scenario, experiment, {folder / (stem + ".checkpoint"), folder / (stem + ".training.json"), options.resume, interrupt.flag()});
-    if (code != 0) return code;
-  }
-  return 0;
-}
-
 int run(const Options& options, const CommandLine& line) {
   Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
@@ -89,7 +78,9 @@ int run(const Options& options, const CommandLine& line) {
   const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
   refuse_hopeless(scenario, experiments, !options.train);
   const Interrupt interrupt;
-  if (options.train) return train(scenario, experiments, options, interrupt);
+  if (options.train) {
+    return train(scenario, experiments, {options.out.empty() ? scenario.output.folder : std::filesystem::path(options.out), options.resume, options.json, interrupt.flag()});
+  }
   if (!options.out.empty()) require_writable(options.out);
 
   Progress progress("running", static_cast<std::int64_t>(experiments.size()) * 2 * scenario.run.repeats);

@@ -5,6 +5,7 @@
 
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "sim/core/error.hpp"
 #include "sim/core/read_file.hpp"
@@ -14,10 +15,13 @@ namespace bubblescope {
 
 using nlohmann::json;
 
+namespace {
+
 std::string file_stem(const std::string& label) {
   std::string stem;
   for (const char c : label) {
-    if (std::isalnum(static_cast<unsigned char>(c)) || c == '.') {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) || byte >= 0x80 || (c == '.' && !stem.empty())) {
       stem += c;
     } else if (!stem.empty() && stem.back() != '-') {
       stem += '-';
@@ -26,7 +30,11 @@ std::string file_stem(const std::string& label) {
   return stem.empty() ? "schedule" : stem;
 }
 
-namespace {
+void remove_stale(const std::filesystem::path& file) {
+  std::error_code error;
+  std::filesystem::remove(file, error);
+  if (error) throw RunError(fmt::format("{}: cannot be replaced: {}", file.string(), error.message()));
+}
 
 std::string machine_text(const CostProfile& profile) {
   std::string text = fmt::format("{}, {} cores", profile.cpu, profile.cores);
@@ -45,6 +53,18 @@ std::string baseline_of(const MeasuredRun& run) {
 }
 
 }  // namespace
+
+std::vector<std::string> file_stems(const std::vector<std::string>& labels) {
+  std::vector<std::string> stems;
+  std::set<std::string> taken;
+  for (const std::string& label : labels) {
+    const std::string plain = file_stem(label);
+    std::string stem = plain;
+    for (int number = 2; !taken.insert(stem).second; ++number) stem = fmt::format("{}-{}", plain, number);
+    stems.push_back(std::move(stem));
+  }
+  return stems;
+}
 
 ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command) {
   ReportModel model;
@@ -98,22 +118,28 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
 }
 
 void clear_run_folder(const std::filesystem::path& folder) {
-  for (const char* name : {"run.json", "report.html", "report.md", "report.json"}) {
-    std::error_code error;
-    std::filesystem::remove(folder / name, error);
-    if (error) throw RunError(fmt::format("{}: cannot be replaced: {}", (folder / name).string(), error.message()));
+  for (const char* name : {"run.json", "report.html", "report.md", "report.json", "profile.json"}) remove_stale(folder / name);
+  std::error_code none;
+  std::vector<std::filesystem::path> timelines;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "timelines", none)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".predicted.json") || name.ends_with(".measured.json")) timelines.push_back(entry.path());
   }
+  for (const auto& file : timelines) remove_stale(file);
 }
 
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
   clear_run_folder(folder);
   json schedules = json::array();
+  std::vector<std::string> labels;
+  for (const ScheduleReport& schedule : model.schedules) labels.push_back(schedule.label);
+  const std::vector<std::string> stems = file_stems(labels);
+  auto stem = stems.begin();
   for (const ScheduleReport& schedule : model.schedules) {
-    const std::string stem = file_stem(schedule.label);
     json entry = {{"label", schedule.label}, {"schedule", schedule.schedule}, {"failure", schedule.failure}, {"ranks", schedule.ranks}, {"microbatches", schedule.microbatches}};
     const auto side = [&](const char* name, const std::optional<Timeline>& timeline, const std::optional<SideNumbers>& numbers) {
       if (!timeline || !numbers) return;
-      const std::string file = fmt::format("timelines/{}.{}.json", stem, name);
+      const std::string file = fmt::format("timelines/{}.{}.json", *stem, name);
       write_timeline(*timeline, folder / file);
       entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}, {"speedup", nullptr}};
       if (numbers->speedup) entry[name]["speedup"] = *numbers->speedup;
@@ -121,11 +147,12 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
     side("predicted", schedule.predicted_timeline, schedule.predicted);
     side("measured", schedule.measured_timeline, schedule.measured);
     schedules.push_back(std::move(entry));
+    ++stem;
   }
   write_profile(profile, folder / "profile.json");
   const json root = {{"schema_version", 1}, {"title", model.title},   {"command", model.command}, {"scenario", model.scenario}, {"machine", model.machine},
                      {"date", model.date},  {"notes", model.notes},   {"partial", model.partial}, {"baseline", model.baseline}, {"schedules", schedules}};
-  write_file(folder / "run.json", root.dump(1) + "\n");
+  write_file(folder / "run.json", root.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 ReportModel read_run_folder(const std::filesystem::path& folder) {

@@ -14,7 +14,7 @@ namespace bubblescope {
 /// The report of a run, timelines included; `complete` (analysis/report.hpp) has not been called yet.
 ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command);
 
-/// Removes what makes an earlier run's folder look whole: run.json and the reports.
+/// Removes what an earlier run left under the names that this one uses: run.json, profile, reports, timelines.
 void clear_run_folder(const std::filesystem::path& folder);
 
 /// Writes timelines/, profile.json and, last, run.json. Each file gets its name when it is whole, and
@@ -24,7 +24,8 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
 /// What `write_run_folder` wrote. Throws InputError that names the file and what is wrong.
 ReportModel read_run_folder(const std::filesystem::path& folder);
 
-/// `ppll queue=2` -> `ppll-queue-2`, for file names.
-std::string file_stem(const std::string& label);
+/// File names for labels, all different: `ppll queue=2` -> `ppll-queue-2`; the second of two that would
+/// be the same gets `-2`.
+std::vector<std::string> file_stems(const std::vector<std::string>& labels);
 
 }  // namespace bubblescope

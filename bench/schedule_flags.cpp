@@ -60,7 +60,10 @@ std::vector<std::string> schedule_names(const std::string& text) {
     return names;
   }
   std::stringstream stream(text);
-  for (std::string name; std::getline(stream, name, ',');) names.push_back(find_schedule(name).name);
+  for (std::string name; std::getline(stream, name, ',');) {
+    names.push_back(find_schedule(name).name);
+    if (std::count(names.begin(), names.end(), names.back()) > 1) throw InputError(fmt::format("--schedule names '{}' twice", names.back()));
+  }
   if (names.empty()) throw InputError("no schedule is named; 'bubblescope list' shows all");
   return names;
 }

@@ -8,6 +8,7 @@
 #include "backend/torch/allocations.hpp"
 #include "backend/torch/config.hpp"
 #include "backend/torch/device.hpp"
+#include "backend/torch/training.hpp"
 #include "sim/core/error.hpp"
 #include "sim/workload/models.hpp"
 #include "sim/workload/partition.hpp"
@@ -85,7 +86,7 @@ std::map<std::string, std::string> describe_run(const TorchConfig& config, const
       {"clip_norm", fmt::format("{}", config.clip_norm)},
       {"seed", fmt::format("{}", config.seed)},
       {"precision", config.precision},
-      {"schedule", fmt::format("{} with {} microbatches per iteration", program.schedule, program.microbatches)},
+      {"schedule", fmt::format("{} with {} microbatches and {} updates per iteration", program.schedule, program.microbatches, updates_per_iteration(program))},
   };
 }
 

@@ -110,6 +110,16 @@ double mean_from(const std::vector<double>& values, std::size_t first) {
 
 }  // namespace
 
+std::int64_t updates_per_iteration(const Program& program) {
+  std::int64_t updates = 0;
+  for (const auto& row : program.rows) {
+    for (const Op& op : row) {
+      for (const Op& part : program.parts_of(op)) updates += part.kind == Kind::U && part.stage == 0;
+    }
+  }
+  return updates / std::max(1, program.iterations);
+}
+
 std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& program, std::int64_t epochs) {
   const std::int64_t samples = config.data->train.count() / config.batch * config.batch * epochs;
   const std::int64_t per_iteration = config.microbatch * program.microbatches;

@@ -53,6 +53,9 @@ struct TrainOptions {
   std::function<void(const TrainingLog&)> epoch_done{};  ///< with that epoch as the last one
 };
 
+/// Updates of the first stage in an iteration; all stages have as many.
+std::int64_t updates_per_iteration(const Program& program);
+
 /// Iterations of `program` that `epochs` epochs take, rounded up.
 std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& program, std::int64_t epochs);
 

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <filesystem>
+#include <limits>
 
 #include "backend/torch/config.hpp"
 #include "backend/torch/training.hpp"
@@ -44,15 +44,15 @@ TorchConfig torch_config(const Scenario& scenario, const Experiment& experiment,
   config.optimizer.weight_decay = training.weight_decay;
   config.rate.schedule = training.schedule;
   config.rate.base = training.learning_rate;
-  const std::int64_t steps_per_epoch = std::max<std::int64_t>(1, data->train.count() / (training.batch * training.accumulate));
-  config.rate.warmup = training.warmup_epochs * steps_per_epoch;
-  config.rate.total = std::max<std::int64_t>(1, training.epochs) * steps_per_epoch;
   config.clip_norm = training.clip_norm;
   config.seed = scenario.seed;
   config.threads = static_cast<std::int32_t>(scenario.backend.threads);
   config.precision = training.precision;
   config.deterministic = training.deterministic;
   config.data = std::move(data);
+  const std::int64_t updates = updates_per_iteration(experiment.program);
+  config.rate.warmup = updates * iterations_of_epochs(config, experiment.program, training.warmup_epochs);
+  config.rate.total = updates * iterations_of_epochs(config, experiment.program, std::max<std::int64_t>(1, training.epochs));
   return config;
 }
 
@@ -64,7 +64,7 @@ MakeBackend cpu_backend(const Scenario& scenario) {
   return [&scenario, data = load_data(scenario)](const Experiment& experiment) { return torch_backend(torch_config(scenario, experiment, data)); };
 }
 
-int train_on_cpu(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request) {
+Trained train_on_cpu(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request) {
   const TorchConfig config = torch_config(scenario, experiment, load_data(scenario));
   const auto backend = torch_backend(config);
   const auto cores = resolve_cores(scenario);
@@ -77,30 +77,33 @@ int train_on_cpu(const Scenario& scenario, const Experiment& experiment, const T
   options.cores = cores;
   options.stop = request.stop;
   const std::string& label = experiment.config.label;
-  const std::int64_t planned = iterations_of_epochs(config, experiment.program, scenario.training.epochs);
-  const auto keep = [&](const TrainingLog& log, const char* status) { write_training_log(log, label, status, planned, request.log); };
-  Progress progress(label, planned);
+  Trained result;
+  result.planned = iterations_of_epochs(config, experiment.program, scenario.training.epochs);
+  const auto keep = [&](const TrainingLog& log, const std::string& status) { write_training_log(log, label, status, result.planned, request.log); };
+  Progress progress(label, result.planned);
   options.progress = [&](std::int64_t) { progress.advance(); };
   options.epoch_done = [&](const TrainingLog& log) {
     const EpochResult& epoch = log.epochs.back();
     keep(log, "running");
     progress.done();
-    fmt::print("{}: epoch {} (iteration {}): loss {:.4f}, test loss {:.4f}, test accuracy {}\n", label, epoch.epoch, epoch.iteration, epoch.loss, epoch.test.loss,
-               percent(epoch.test.accuracy));
-    std::fflush(stdout);
+    if (request.epoch_done) {
+      request.epoch_done(fmt::format("{}: epoch {} (iteration {}): loss {:.4f}, test loss {:.4f}, test accuracy {}", label, epoch.epoch, epoch.iteration, epoch.loss,
+                                     epoch.test.loss, percent(epoch.test.accuracy)));
+    }
   };
   const TrainingLog log = train(experiment.program, ranks, config, options);
   progress.done();
-  keep(log, !log.failure.empty() ? "failed" : log.stopped ? "interrupted" : "complete");
-  if (!log.failure.empty()) {
-    throw RunError(fmt::format("{}: {}; the losses of {} iterations are in {}, and a checkpoint written before stays as it was", label, log.failure, log.iterations, request.log.string()));
+  result.status = !log.failure.empty() ? "failed" : log.stopped ? "interrupted" : "complete";
+  result.failure = log.failure;
+  result.iterations = log.iterations;
+  result.loss = result.test_loss = result.test_accuracy = std::numeric_limits<double>::quiet_NaN();
+  if (!log.epochs.empty()) {
+    result.loss = log.epochs.back().loss;
+    result.test_loss = log.epochs.back().test.loss;
+    result.test_accuracy = log.epochs.back().test.accuracy;
   }
-  if (log.stopped) {
-    fmt::print("{}: interrupted after {} of {} iterations; the checkpoint is {}: go on with --resume\n", label, log.iterations, planned, request.checkpoint.string());
-    return 1;
-  }
-  fmt::print("{}: trained {} iterations; checkpoint {}\n", label, log.iterations, request.checkpoint.string());
-  return 0;
+  keep(log, result.status);
+  return result;
 }
 
 }  // namespace bubblescope

@@ -162,6 +162,33 @@ class Outputs(InFolder):
         self.assertFalse({"report.md", "report.html"} & set(files_of(out)))
         self.assertFalse(json.loads((out / "run.json").read_text())["partial"])
 
+    def test_a_run_over_an_older_one_leaves_no_timelines_of_the_older_one(self):
+        both = self.write("both.toml", null('name = "gpipe"\nmicrobatches = 2', 'name = "ppll"'))
+        self.assertEqual(run("run", both, "--out", self.folder / "out").returncode, 0)
+        self.write("out/timelines/mine.txt", "mine")
+        self.assertEqual(run("run", both, "--schedule", "gpipe", "--out", self.folder / "out").returncode, 0)
+        self.assertEqual([name for name in files_of(self.folder / "out") if "timelines" in name],
+                         ["timelines/gpipe.measured.json", "timelines/gpipe.predicted.json", "timelines/mine.txt"])
+
+    def test_labels_that_differ_in_letters_only_some_have_keep_their_own_files(self):
+        labels = ["全局", "局部", "a b", "a-b"]
+        scenario = self.write("s.toml", null(*(f'name = "gpipe"\nlabel = "{label}"\nmicrobatches = {2 + i}' for i, label in enumerate(labels))).replace("batch = 8", "batch = 60"))
+        answer = run("run", scenario, "--out", self.folder / "out")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        schedules = json.loads((self.folder / "out/run.json").read_text())["schedules"]
+        self.assertEqual([schedule["label"] for schedule in schedules], labels)
+        for schedule, microbatches in zip(schedules, [2, 3, 4, 5]):
+            timeline = json.loads((self.folder / "out" / schedule["measured"]["timeline"]).read_text())
+            self.assertEqual(timeline["microbatches"], microbatches, schedule)
+        self.assertIn("twice", self.fails(2, "predict", "--schedule", "gpipe,gpipe", "--ranks", 2, "--microbatches", 2, *SLOTS))
+
+    def test_an_output_folder_that_is_no_utf8_loses_nothing(self):
+        out = os.fsencode(self.folder) + b"/bad\xff"
+        answer = subprocess.run([PROGRAM, "run", self.write("s.toml", self.SCENARIO), "--out", out], capture_output=True, timeout=60)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertIn(b"gpipe", answer.stdout)
+        self.assertIn(b"run.json", os.listdir(out))
+
     def test_a_full_disk_loses_nothing_that_was_on_the_terminal(self):
         out = self.folder / "disk"
         out.mkdir()
@@ -215,6 +242,20 @@ class StoredFiles(InFolder):
         self.assertRegex(self.fails(2, *train, "--resume", "--seed", 7), r"naive\.checkpoint: .*seed is '0'; expected '7'")
         file.unlink()
         self.assertRegex(self.fails(2, *train, "--resume"), r"naive\.checkpoint: cannot be read")
+
+    @needs_torch
+    def test_a_checkpoint_of_another_accumulation_is_not_resumed(self):
+        scenario = self.write("s.toml", mlp('name = "ppll"\nmicrobatches = 4', epochs=1))
+        train = ["run", scenario, "--train", "--out", self.folder / "out"]
+        self.assertEqual(run(*train).returncode, 0)
+        self.assertRegex(self.fails(2, *train, "--resume", "--set", "training.accumulate=2", "--set", "training.epochs=2"), r"ppll\.checkpoint: .*updates per iteration")
+
+    @needs_torch
+    def test_the_cosine_ends_with_the_last_update(self):
+        # 80 samples, batches of 16, an update every 3 batches: an epoch is 5 batches, 3 epochs are 5 updates.
+        text = mlp('name = "ppll"\nmicrobatches = 3', epochs=3).replace("samples = 64", "samples = 80").replace("epochs = 3", 'epochs = 3\naccumulate = 3\nschedule = "cosine"')
+        self.assertEqual(run("run", self.write("s.toml", text), "--train", "--out", self.folder / "out").returncode, 0)
+        self.assertIn(b"cosine base 0.01 warmup 0 total 5", (self.folder / "out/ppll.checkpoint").read_bytes())
 
     def test_half_a_run_folder_makes_no_report(self):
         out = self.folder / "out"

@@ -174,6 +174,19 @@ class Training(InFolder):
         self.assertEqual((log["status"], log["iterations"], len(log["epochs"])), ("complete", 600, self.EPOCHS))
         self.assertEqual(self.checkpoint.read_bytes(), checkpoint)
 
+    def test_schedules_that_had_not_begun_begin_on_resume(self):
+        both = self.write("both.toml", mlp('name = "ppll"', 'name = "gpipe"\nmicrobatches = 2', epochs=2, width=16))
+        train = ["run", both, "--train", "--out", self.out]
+        self.assertEqual(run(*train, "--schedule", "ppll").returncode, 0)
+        answer = run(*train, "--resume", "--json")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertIn("gpipe has no checkpoint yet and begins", answer.stderr)
+        results = json.loads(answer.stdout)["results"]
+        self.assertEqual([(result["schedule"], result["status"], result["iterations"]) for result in results], [("ppll", "complete", 8), ("gpipe", "complete", 8)])
+        for result in results:
+            self.assertTrue(pathlib.Path(result["checkpoint"]).exists())
+            self.assertLessEqual(result["test_accuracy"], 1)
+
     def test_a_killed_training_leaves_whole_files_and_resumes_bit_identically(self):
         resume = []
         for _ in range(4):

@@ -55,6 +55,7 @@ TEST(DescribeRun, differs_wherever_the_numbers_would) {
     EXPECT_NE(describe_run(config, what), expected) << i;
   }
   EXPECT_NE(describe_run(base, program("gpipe", 2, 4)), expected);
+  EXPECT_NE(describe_run(base, program("ppll", 2, 4, {{"accumulate", "2"}})), expected);
   TorchConfig longer = base;  // a run with a constant rate may be made longer
   longer.rate.total = 1000;
   EXPECT_EQ(describe_run(longer, what), expected);
