@@ -98,7 +98,7 @@ int predict(const Options& options) {
   if (options.json) {
     nlohmann::json results = nlohmann::json::array();
     for (const Prediction& prediction : predictions) results.push_back(result_json(prediction));
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"notes", notes}}.dump(2));
+    print_json({{"schema_version", 1}, {"results", results}, {"notes", notes}});
     return failed ? 1 : 0;
   }
   fmt::print("{}", to_text(prediction_table(predictions)));
