@@ -172,6 +172,10 @@ class Training(InFolder):
         checkpoint, log = self.straight()
         self.assertEqual(json.loads(self.log.read_text()), log)
         self.assertEqual((log["status"], log["iterations"], len(log["epochs"])), ("complete", 600, self.EPOCHS))
+        for epoch in log["epochs"]:
+            first, last = epoch["auxiliary_accuracy"]
+            self.assertTrue(0 <= first <= 1)
+            self.assertIsNone(last)  # the last stage has no auxiliary network
         self.assertEqual(self.checkpoint.read_bytes(), checkpoint)
 
     def test_a_killed_training_leaves_whole_files_and_resumes_bit_identically(self):
