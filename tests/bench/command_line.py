@@ -276,6 +276,9 @@ class Run(unittest.TestCase):
             self.assertEqual(json.loads(answer.stdout), {"schema_version": 1, "files": [str(again / "report.md"), str(again / "report.json")]})
             predicted, measured = sorted((out / "timelines").glob("*.predicted.json"))[0], sorted((out / "timelines").glob("*.measured.json"))[0]
             self.assertEqual(run("compare", predicted, measured).returncode, 0)
+            compared = json.loads(run("compare", predicted, measured, "--json").stdout)
+            self.assertEqual((compared["schema_version"], compared["a"], compared["b"]), (1, str(predicted), str(measured)))
+            self.assertIn(compared["comparison"], [result["comparison"] for result in json.loads((out / "report.json").read_text())["results"]])
             self.assertEqual(run("export", measured, "--as", "chrome", "-o", out / "t.json").returncode, 0)
             trace = (out / "t.json").read_text()
             self.assertTrue(json.loads(trace)["traceEvents"])
