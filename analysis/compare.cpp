@@ -174,19 +174,21 @@ Comparison compare(const Timeline& a, const Timeline& b, const CompareOptions& o
   std::sort(result.matched.begin(), result.matched.end(), [&](const MatchedOp& x, const MatchedOp& y) {
     return std::pair(b.spans[x.b].start, x.b) < std::pair(b.spans[y.b].start, y.b);
   });
-  const auto list_unmatched = [&](const Timeline& timeline, const std::vector<std::int32_t>& other, const char* label) {
+  const auto list_unmatched = [&](const Timeline& timeline, const std::vector<std::int32_t>& other, const std::string& label) {
     std::int64_t count = 0;
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(timeline.spans.size()); ++i) {
       if (!timeline.spans[i].has_op || other[i] >= 0) continue;
       ++count;
       if (result.unmatched.size() < options.list_at_most) {
-        result.unmatched.push_back(fmt::format("only in {}: {}", label_of(timeline, label), where(timeline, i)));
+        result.unmatched.push_back(fmt::format("only in {}: {}", label, where(timeline, i)));
       }
     }
     return count;
   };
-  result.only_in_a = list_unmatched(a, b_of_a, "the first");
-  result.only_in_b = list_unmatched(b, a_of_b, "the second");
+  result.a = label_of(a, "the first");
+  result.b = label_of(b, "the second");
+  result.only_in_a = list_unmatched(a, b_of_a, result.a);
+  result.only_in_b = list_unmatched(b, a_of_b, result.b);
 
   Errors all;
   std::vector<Errors> kinds(kKinds), ranks(std::max(a.ranks, b.ranks));

@@ -50,6 +50,7 @@ struct FirstDivergence {
 
 /// a is usually predicted, b measured: errors are relative to b.
 struct Comparison {
+  std::string a, b;                 ///< labels: `predicted`, `measured`; `the first`, `the second` without one
   std::vector<MatchedOp> matched;   ///< ascending by start in b
   std::int64_t only_in_a = 0;
   std::int64_t only_in_b = 0;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/comparison.hpp"
 #include "analysis/escape.hpp"
 #include "analysis/page_data.hpp"
 #include "analysis/report.hpp"
@@ -82,11 +83,11 @@ std::string schedule_section(const ReportModel& model, const ScheduleReport& sch
   if (!facts.empty()) out += fmt::format("<p class=\"facts\">{}</p>\n", fmt::join(facts, " · "));
   out += fmt::format("<div class=\"timeline\" data-schedule=\"{0}\"></div>\n<div class=\"idle\" data-schedule=\"{0}\"></div>\n", number);
 
-  const Table idle = idle_table(schedule), path = path_table(model, schedule), errors = error_table(schedule);
-  if (!errors.rows.empty()) {
+  const Table idle = idle_table(schedule), path = path_table(model, schedule);
+  if (schedule.comparison) {
     std::string lines;
-    for (const std::string& line : comparison_lines(schedule)) lines += "<p class=\"caption\">" + html_text(line) + "</p>\n";
-    out += details("Errors of the prediction per op", html_table(errors) + lines, true);
+    for (const std::string& line : comparison_lines(*schedule.comparison)) lines += "<p class=\"caption\">" + html_text(line) + "</p>\n";
+    out += details("Errors of the prediction per op", html_table(error_table(*schedule.comparison)) + lines, true);
   }
   if (!idle.rows.empty()) out += details("Idle time by cause, share of the makespan", html_table(idle));
   if (!path.rows.empty()) out += details("Critical path and what would be gained", html_table(path));

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/comparison.hpp"
 #include "analysis/report.hpp"
 
 namespace bubblescope {
@@ -60,13 +61,12 @@ std::string report_markdown(const ReportModel& model) {
       out += "\n" + plain(schedule.failure) + "\n";
       continue;
     }
-    const Table idle = idle_table(schedule), path = path_table(model, schedule), errors = error_table(schedule);
+    const Table idle = idle_table(schedule), path = path_table(model, schedule);
     if (!idle.rows.empty()) out += "\nIdle time by cause, share of the makespan:\n\n" + to_markdown(idle);
     if (!path.rows.empty()) out += "\nCritical path:\n\n" + to_markdown(path);
-    if (!errors.rows.empty()) out += "\nErrors of the prediction per op:\n\n" + to_markdown(errors);
-    const std::vector<std::string> lines = comparison_lines(schedule);
-    if (!lines.empty()) out += "\n";
-    for (const std::string& line : lines) out += "* " + plain(line) + "\n";
+    if (!schedule.comparison) continue;
+    out += "\nErrors of the prediction per op:\n\n" + to_markdown(error_table(*schedule.comparison)) + "\n";
+    for (const std::string& line : comparison_lines(*schedule.comparison)) out += "* " + plain(line) + "\n";
   }
   if (!model.command.empty()) out += "\n## Command\n\n" + fenced(model.command, "");
   if (!model.scenario.empty()) out += "\n## Scenario\n\n" + fenced(model.scenario, "toml");

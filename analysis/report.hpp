@@ -27,12 +27,8 @@ std::vector<std::string> failure_lines(const ReportModel& model);
 Table bubble_table(const ReportModel& model);
 /// Per rank: share of the makespan that each cause of idle time takes, predicted and measured.
 Table idle_table(const ScheduleReport& schedule);
-/// Per kind and rank: errors of durations. No rows where nothing was compared.
-Table error_table(const ScheduleReport& schedule);
 /// What lies on the critical path, and what faster parts would gain.
 Table path_table(const ReportModel& model, const ScheduleReport& schedule);
-/// Lines below the error table: errors of makespan and period, unmatched ops, first divergence.
-std::vector<std::string> comparison_lines(const ScheduleReport& schedule);
 
 std::string report_markdown(const ReportModel& model);
 /// `{"schema_version": 1, "title", ..., "results": [...]}`; times in integer nanoseconds.

@@ -1,6 +1,7 @@
 // The report as JSON.
 #include <nlohmann/json.hpp>
 
+#include "analysis/comparison.hpp"
 #include "analysis/report.hpp"
 
 namespace bubblescope {
@@ -54,40 +55,13 @@ Json json_of(const SideNumbers& side) {
   return json;
 }
 
-Json json_of(const ErrorStats& e) {
-  return {{"ops", e.count}, {"median", e.median}, {"p90", e.p90}, {"max", e.max}, {"bias", e.bias}};
-}
-
-Json json_of(const Comparison& c) {
-  Json kinds = Json::object(), ranks = Json::array();
-  for (const KindError& kind : c.kinds) kinds[std::string(mnemonic(kind.kind))] = json_of(kind.duration);
-  for (const ErrorStats& rank : c.ranks) ranks.push_back(json_of(rank));
-  Json json = {{"matched", c.matched.size()},
-               {"only_predicted", c.only_in_a},
-               {"only_measured", c.only_in_b},
-               {"unmatched", c.unmatched},
-               {"ops", json_of(c.ops)},
-               {"kinds", std::move(kinds)},
-               {"ranks", std::move(ranks)},
-               {"makespan_error", c.makespan_error},
-               {"period_error", c.period_error},
-               {"idle_points", c.idle_points},
-               {"divergence", nullptr}};
-  if (c.divergence) {
-    json["divergence"] = {{"reason", divergence_name(c.divergence->reason)},
-                          {"difference_ns", c.divergence->difference},
-                          {"text", c.divergence->text}};
-  }
-  return json;
-}
-
 Json json_of(const ScheduleReport& s) {
   Json json = {{"label", s.label}, {"schedule", s.schedule}, {"ranks", s.ranks}, {"microbatches", s.microbatches}};
   json["failure"] = s.failure.empty() ? Json(nullptr) : Json(s.failure);
   json["predicted"] = s.predicted ? json_of(*s.predicted) : Json(nullptr);
   json["measured"] = s.measured ? json_of(*s.measured) : Json(nullptr);
   json["error"] = {{"iteration", maybe(s.error)}, {"idle_points", maybe(s.idle_points)}};
-  json["comparison"] = s.comparison ? json_of(*s.comparison) : Json(nullptr);
+  json["comparison"] = s.comparison ? comparison_json(*s.comparison) : Json(nullptr);
   json["sensitivity"] = Json::array();
   for (const Sensitivity& gain : s.sensitivity) {
     json["sensitivity"].push_back({{"what", gain.what}, {"makespan_ns", gain.makespan}, {"gain_ns", gain.gain}});

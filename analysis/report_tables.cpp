@@ -174,27 +174,6 @@ Table idle_table(const ScheduleReport& schedule) {
   return without_empty_columns(table);
 }
 
-Table error_table(const ScheduleReport& schedule) {
-  Table table{{{"duration of"},
-               {"ops", Align::right},
-               {"median error", Align::right},
-               {"90th percentile", Align::right},
-               {"largest", Align::right},
-               {"bias", Align::right}},
-              {}};
-  if (!schedule.comparison) return table;
-  const auto add = [&](const std::string& name, const ErrorStats& e) {
-    table.rows.push_back({name, std::to_string(e.count), percent(e.median), percent(e.p90), percent(e.max), signed_percent(e.bias)});
-  };
-  const Comparison& c = *schedule.comparison;
-  add("all compute ops", c.ops);
-  for (const KindError& kind : c.kinds) {
-    if (is_compute(kind.kind)) add(std::string(mnemonic(kind.kind)), kind.duration);
-  }
-  for (std::size_t rank = 0; rank < c.ranks.size(); ++rank) add(fmt::format("rank {}", rank), c.ranks[rank]);
-  return table;
-}
-
 Table path_table(const ReportModel& model, const ScheduleReport& schedule) {
   Table table{{{"critical path"},
                {"predicted", Align::right},
@@ -259,21 +238,6 @@ std::vector<std::string> failure_lines(const ReportModel& model) {
   std::vector<std::string> lines;
   for (const ScheduleReport& s : model.schedules) {
     if (!s.failure.empty()) lines.push_back(fmt::format("{}: {}", s.label, s.failure));
-  }
-  return lines;
-}
-
-std::vector<std::string> comparison_lines(const ScheduleReport& schedule) {
-  std::vector<std::string> lines;
-  if (!schedule.comparison) return lines;
-  const Comparison& c = *schedule.comparison;
-  lines.push_back(fmt::format("Timelines shown: makespan {}, period {}, idle fraction {} (predicted against measured).",
-                              signed_percent(c.makespan_error), signed_percent(c.period_error), points(c.idle_points)));
-  if (c.divergence) lines.push_back("They first part ways where " + c.divergence->text + ".");
-  if (c.only_in_a + c.only_in_b > 0) {
-    lines.push_back(fmt::format("{} ops were matched; {} are only in the prediction, {} only in the measurement:",
-                                c.matched.size(), c.only_in_a, c.only_in_b));
-    for (const std::string& op : c.unmatched) lines.push_back(op);
   }
   return lines;
 }

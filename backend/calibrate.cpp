@@ -12,13 +12,12 @@
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
 #include "backend/handover.hpp"
+#include "backend/index.hpp"
 #include "backend/rehearsal.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
 namespace {
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 /// Durations by stage and kind.
 class Samples {

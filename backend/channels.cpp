@@ -5,12 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/index.hpp"
+
 namespace bubblescope {
-namespace {
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
 
 Channels::Channels(const Plan& plan, std::span<Bell> bells)
     : plan_(plan), bells_(bells), edges_(plan.edges.size()), fifos_(plan.fifos.size()) {

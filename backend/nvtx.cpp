@@ -15,8 +15,6 @@ std::uint32_t category(Kind kind) { return static_cast<std::uint32_t>(kind) + 1;
 
 }  // namespace
 
-bool nvtx_available() { return true; }
-
 NvtxName nvtx_register(const std::string& name) { return nvtxDomainRegisterStringA(domain(), name.c_str()); }
 
 void nvtx_name_categories() {

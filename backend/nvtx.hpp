@@ -12,9 +12,6 @@ namespace bubblescope {
 /// A range's name, registered with the tool once, so that nothing is formatted while ops run.
 using NvtxName = void*;
 
-/// Whether this build emits ranges.
-bool nvtx_available();
-
 /// Registers a name in the domain `bubblescope` (`PP:0F3`, the name PyTorch gives such ranges).
 NvtxName nvtx_register(const std::string& name);
 

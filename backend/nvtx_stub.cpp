@@ -4,7 +4,6 @@
 
 namespace bubblescope {
 
-bool nvtx_available() { return false; }
 NvtxName nvtx_register(const std::string& name) { (void)name; return nullptr; }
 void nvtx_name_categories() {}
 NvtxRange::NvtxRange(NvtxName name, Kind kind, std::int64_t iteration) { (void)name; (void)kind; (void)iteration; }

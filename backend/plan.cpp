@@ -8,14 +8,13 @@
 #include <tuple>
 #include <utility>
 
+#include "backend/index.hpp"
 #include "sim/core/dependencies.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/op_table.hpp"
 
 namespace bubblescope {
 namespace {
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 class Planner {
  public:

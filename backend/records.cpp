@@ -5,12 +5,11 @@
 #include <numeric>
 #include <utility>
 
+#include "backend/index.hpp"
 #include "sim/core/tracks.hpp"
 
 namespace bubblescope {
 namespace {
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 /// Fills in the sends: how a transfer went is known once it was taken.
 void complete_sends(const Program& program, const std::vector<RankRecord>& records, std::vector<std::vector<Record>>& spans) {

@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "bench/commands.hpp"
 #include "bench/schedule_flags.hpp"
+#include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
 #include "sim/lower/read_program.hpp"
 #include "sim/lower/send_recv.hpp"
@@ -23,14 +25,13 @@ struct Options {
 constexpr const char* kLevels[] = {"every cell can be read", "every stage has all its ops, in order", "no ops wait for each other, whatever the channels are",
                                    "sends and receives match in order, and no deadlock under the channels' rules"};
 
-int check(const Options& options) {
-  Program program = read_program(options.file);
-  apply_channel(program, options.flags);
+std::vector<Finding> findings_of(const Program& program) {
   std::vector<Finding> findings = validate(program, 2);
-  int checked = findings.empty() ? 3 : findings.front().level;
-  if (findings.empty()) findings = validate(add_send_recv(program), 3);
-  if (!findings.empty()) checked = findings.front().level;
+  return findings.empty() ? validate(add_send_recv(program), 3) : findings;
+}
 
+void print(const Options& options, const std::vector<Finding>& findings) {
+  const int checked = findings.empty() ? 3 : findings.front().level;
   if (options.json) {
     nlohmann::json levels = nlohmann::json::array();
     for (int level = 0; level <= checked; ++level) levels.push_back({{"level", level}, {"what", kLevels[level]}, {"ok", findings.empty() || level < checked}});
@@ -38,7 +39,7 @@ int check(const Options& options) {
     for (const Finding& finding : findings) {
       list.push_back({{"level", finding.level}, {"rank", finding.rank}, {"position", finding.position}, {"op", finding.op}, {"message", finding.message}, {"cycle", finding.cycle}});
     }
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"file", options.file}, {"ok", findings.empty()}, {"levels", levels}, {"findings", list}}.dump(2));
+    print_json({{"schema_version", 1}, {"file", options.file}, {"ok", findings.empty()}, {"levels", levels}, {"findings", list}});
   } else {
     for (int level = 0; level <= checked; ++level) fmt::print("V{} {:<4} {}\n", level, findings.empty() || level < checked ? "ok" : "FAIL", kLevels[level]);
     for (const Finding& finding : findings) {
@@ -47,6 +48,24 @@ int check(const Options& options) {
       if (!finding.cycle.empty()) fmt::print("    {}\n", finding.cycle.front());
     }
   }
+}
+
+int check(const Options& options) {
+  std::optional<Program> program;
+  std::vector<Finding> findings;
+  try {
+    program = read_program(options.file);
+  } catch (const InputError& error) {
+    findings.emplace_back();
+    findings.back().level = 0;
+    findings.back().message = error.what();
+  }
+  if (program) {
+    apply_channel(*program, options.flags);
+    findings = findings_of(*program);
+  }
+  print(options, findings);
+  if (!program) throw InputError(findings.front().message);  // bad input, and told where such errors are
   return findings.empty() ? 0 : 1;
 }
 

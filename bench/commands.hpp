@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -29,5 +30,8 @@ void add_export(CommandLine& line);
 
 /// Adds a subcommand with its help text, example included.
 CLI::App* add_command(CommandLine& line, const std::string& name, const std::string& what, const std::string& example);
+
+/// Prints a command's `--json` answer; bytes that are no UTF-8 (of a file's name) are replaced.
+void print_json(const nlohmann::json& answer);
 
 }  // namespace bubblescope

@@ -5,10 +5,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "analysis/compare.hpp"
+#include "analysis/comparison.hpp"
 #include "analysis/table.hpp"
 #include "bench/commands.hpp"
-#include "bench/comparison.hpp"
 #include "sim/core/timeline.hpp"
 
 namespace bubblescope {
@@ -24,11 +23,11 @@ int compare_files(const Options& options) {
   const Timeline b = read_timeline(options.b);
   const Comparison comparison = compare(a, b);
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"a", options.a}, {"b", options.b}, {"comparison", comparison_json(comparison)}}.dump(2));
+    print_json({{"schema_version", 1}, {"a", options.a}, {"b", options.b}, {"comparison", nlohmann::json(comparison_json(comparison))}});
     return 0;
   }
-  fmt::print("{} ({}) against {} ({}): errors are (a - b) / b\n\n{}", options.a, a.label, options.b, b.label, to_text(comparison_table(comparison)));
-  for (const std::string& line : comparison_notes(comparison)) fmt::print("{}\n", line);
+  fmt::print("{} ({}) against {} ({}): errors are (a - b) / b\n\n{}", options.a, a.label, options.b, b.label, to_text(error_table(comparison)));
+  for (const std::string& line : comparison_lines(comparison)) fmt::print("{}\n", line);
   return 0;
 }
 

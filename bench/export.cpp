@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "analysis/chrome_trace.hpp"
@@ -22,6 +23,7 @@ struct Options {
   ScheduleFlags flags;
   std::string format;
   std::string output;
+  bool json = false;
 };
 
 std::string schedule_text(const Options& options) {
@@ -48,10 +50,17 @@ int export_file(const Options& options) {
   } else {
     throw InputError("nothing to export: expected --schedule NAME or a timeline file");
   }
-  if (options.output.empty()) {
+  if (!options.output.empty()) write_file(options.output, text);
+  if (options.json) {
+    nlohmann::json result{{"schema_version", 1}, {"format", options.format}};
+    if (options.output.empty()) {
+      result[options.timeline.empty() ? "program" : "trace"] = std::move(text);
+    } else {
+      result["file"] = options.output;
+    }
+    print_json(result);
+  } else if (options.output.empty()) {
     std::fwrite(text.data(), 1, text.size(), stdout);
-  } else {
-    write_file(options.output, text);
   }
   return 0;
 }
@@ -69,6 +78,7 @@ void add_export(CommandLine& line) {
   add_option_flags(*command, options->flags);
   command->add_option("--as", options->format, "torch-csv, torch-comms-csv, psched; chrome for timelines")->required()->type_name("FORMAT");
   command->add_option("-o,--output", options->output, "File to write; default: standard output")->type_name("FILE");
+  command->add_flag("--json", options->json, "As JSON: the text, or with -o the file that it was written to");
   command->callback([options, &line] { line.chosen = [options] { return export_file(*options); }; });
 }
 

@@ -47,7 +47,7 @@ int list(const Options& options) {
   std::vector<std::string> names;
   if (options.what == "schedules") {
     if (options.json) {
-      fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"schedules", schedules_json()}}.dump(2));
+      print_json({{"schema_version", 1}, {"schedules", schedules_json()}});
     } else {
       print_schedules();
     }
@@ -55,7 +55,7 @@ int list(const Options& options) {
   }
   names = options.what == "models" ? model_names() : options.what == "auxiliaries" ? auxiliary_names() : hardware_names();
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {options.what, names}}.dump(2));
+    print_json({{"schema_version", 1}, {options.what, names}});
   } else {
     fmt::print("{}\n", fmt::join(names, "\n"));
   }
@@ -77,5 +77,7 @@ CLI::App* add_command(CommandLine& line, const std::string& name, const std::str
   command->footer("Example:\n  " + example);
   return command;
 }
+
+void print_json(const nlohmann::json& answer) { fmt::print("{}\n", answer.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)); }
 
 }  // namespace bubblescope

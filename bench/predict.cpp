@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "analysis/report.hpp"
 #include "bench/commands.hpp"
 #include "bench/experiment_case.hpp"
 #include "bench/progress.hpp"
@@ -63,6 +64,16 @@ void check_usage(const Options& options) {
   }
 }
 
+/// The report's table of idle time, of the prediction alone.
+Table idle_table(const Prediction& prediction) {
+  ScheduleReport schedule;
+  schedule.ranks = prediction.ranks;
+  schedule.predicted.emplace();
+  schedule.predicted->makespan = prediction.summary->bubbles.makespan;
+  schedule.predicted->idle = prediction.summary->idle.ranks;
+  return idle_table(schedule);
+}
+
 int predict(const Options& options) {
   check_usage(options);
   std::optional<Scenario> scenario;
@@ -98,7 +109,7 @@ int predict(const Options& options) {
   if (options.json) {
     nlohmann::json results = nlohmann::json::array();
     for (const Prediction& prediction : predictions) results.push_back(result_json(prediction));
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"notes", notes}}.dump(2));
+    print_json({{"schema_version", 1}, {"results", results}, {"notes", notes}});
     return failed ? 1 : 0;
   }
   fmt::print("{}", to_text(prediction_table(predictions)));
@@ -110,7 +121,7 @@ int predict(const Options& options) {
       for (const std::string& op : prediction.deadlock->cycle) fmt::print("  {} waits for\n", op);
       fmt::print("  {}\n", prediction.deadlock->cycle.front());
     }
-    if (prediction.summary && predictions.size() == 1) fmt::print("\nIdle time by cause\n{}", to_text(idle_table(*prediction.summary)));
+    if (prediction.summary && predictions.size() == 1) fmt::print("\nIdle time by cause, share of the makespan\n{}", to_text(idle_table(prediction)));
   }
   return failed ? 1 : 0;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "analysis/report.hpp"
 #include "bench/commands.hpp"
@@ -18,6 +19,7 @@ struct Options {
   std::string out;
   std::string title;
   std::vector<std::string> formats{"html", "md", "json"};
+  bool json = false;
 };
 
 /// One schedule from one or two timeline files.
@@ -46,7 +48,13 @@ int report(const Options& options, const CommandLine& line) {
   if (!options.title.empty()) model.title = options.title;
   complete(model);
   const std::filesystem::path out = !options.out.empty() ? options.out : folder ? options.inputs.front() : ".";
-  for (const auto& file : write_report(model, out, "report", options.formats)) fmt::print("{}\n", file.string());
+  std::vector<std::string> files;
+  for (const auto& file : write_report(model, out, "report", options.formats)) files.push_back(file.string());
+  if (options.json) {
+    print_json({{"schema_version", 1}, {"files", files}});
+  } else {
+    fmt::print("{}\n", fmt::join(files, "\n"));
+  }
   return 0;
 }
 
@@ -61,6 +69,7 @@ void add_report(CommandLine& line) {
   command->add_option("--out", options->out, "Folder to write to; default: the run's own, or this one")->type_name("DIR");
   command->add_option("--title", options->title, "Title of the report");
   command->add_option("--format", options->formats, "html, md, json, separated by commas; default: all")->delimiter(',');
+  command->add_flag("--json", options->json, "Which files were written, as JSON");
   command->callback([options, &line] { line.chosen = [options, &line] { return report(*options, line); }; });
 }
 

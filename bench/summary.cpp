@@ -131,21 +131,4 @@ Table prediction_table(const std::vector<Prediction>& predictions) {
   return table;
 }
 
-Table idle_table(const Summary& summary) {
-  Table table;
-  table.columns = {{"rank", Align::right}, {"busy", Align::right}};
-  // Only causes that occur take a column.
-  std::vector<std::size_t> causes;
-  for (std::size_t c = 0; c < kIdleCauses; ++c) {
-    if (std::any_of(summary.idle.ranks.begin(), summary.idle.ranks.end(), [c](const auto& rank) { return rank[c] > 0; })) causes.push_back(c);
-  }
-  for (const std::size_t c : causes) table.columns.push_back({std::string(idle_cause_name(static_cast<IdleCause>(c))), Align::right});
-  for (std::size_t r = 0; r < summary.idle.ranks.size(); ++r) {
-    std::vector<std::string> row{std::to_string(r), format_duration(summary.bubbles.ranks[r].busy)};
-    for (const std::size_t c : causes) row.push_back(format_duration(summary.idle.ranks[r][c]));
-    table.rows.push_back(std::move(row));
-  }
-  return table;
-}
-
 }  // namespace bubblescope

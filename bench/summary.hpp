@@ -64,7 +64,5 @@ nlohmann::json summary_json(const Summary& summary);
 
 /// A row per prediction: times, the four bubble definitions, memory.
 Table prediction_table(const std::vector<Prediction>& predictions);
-/// A row per rank: busy, span and idle by cause.
-Table idle_table(const Summary& summary);
 
 }  // namespace bubblescope

@@ -96,10 +96,6 @@ Batches::Batches(std::shared_ptr<const DataSet> set, BatchPlan plan) : set_(std:
   }
 }
 
-double Batches::batches_per_iteration() const {
-  return static_cast<double>(plan_.microbatches * plan_.microbatch) / static_cast<double>(plan_.batch);
-}
-
 Batches::Place Batches::place(std::int64_t iteration, std::int64_t microbatch) const {
   const std::int64_t sample = (iteration * plan_.microbatches + microbatch) * plan_.microbatch;
   const std::int64_t batch = sample / plan_.batch;

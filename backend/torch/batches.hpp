@@ -43,8 +43,6 @@ class Batches {
   std::vector<std::int64_t> samples(std::int64_t iteration, std::int64_t microbatch);
 
   std::int64_t batches_per_epoch() const { return batches_per_epoch_; }
-  /// Batches that one iteration consists of; may be a fraction of one for odd shapes, so a double.
-  double batches_per_iteration() const;
   const BatchPlan& plan() const { return plan_; }
   const DataSet& set() const { return *set_; }
 

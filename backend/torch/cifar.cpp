@@ -3,7 +3,6 @@
 
 #include "backend/torch/data_set.hpp"
 #include "sim/core/error.hpp"
-#include "sim/core/write_file.hpp"
 
 namespace bubblescope {
 
@@ -42,27 +41,23 @@ DataSet cifar(std::string name, std::int64_t classes) {
   return set;
 }
 
-void write_records(const ImageSet& set, std::int64_t first, std::int64_t last, const std::filesystem::path& file) {
-  std::string records;
-  records.reserve(static_cast<std::size_t>(last - first) * (1 + kImage));
-  for (std::int64_t sample = first; sample < last; ++sample) {
-    const auto image = set.image(sample);
-    records += static_cast<char>(set.labels[static_cast<std::size_t>(sample)]);
-    records.append(image.begin(), image.end());
-  }
-  write_file(file, records);
-}
-
 }  // namespace
 
 DataSet load_cifar10(const std::filesystem::path& folder) {
   DataSet set = cifar("cifar10", 10);
   const auto place = data_folder(folder, "cifar-10-batches-bin", "data_batch_1.bin");
+  std::vector<std::filesystem::path> batches;
+  std::vector<std::string> missing;
   for (int batch = 1; batch <= 5; ++batch) {
-    const auto file = place / fmt::format("data_batch_{}.bin", batch);
-    if (batch > 1 && !std::filesystem::exists(file)) continue;
-    append(set.train, file, "CIFAR-10 binary version", 1, 10);
+    batches.push_back(place / fmt::format("data_batch_{}.bin", batch));
+    if (!std::filesystem::exists(batches.back())) missing.push_back(batches.back().filename().string());
   }
+  // Where none is there, the first one's own message says so.
+  if (!missing.empty() && missing.size() < batches.size()) {
+    throw InputError(fmt::format("{}: {} missing; expected data_batch_1.bin to data_batch_5.bin and test_batch.bin of the CIFAR-10 binary version",
+                                 place.string(), fmt::join(missing, ", ")));
+  }
+  for (const auto& file : batches) append(set.train, file, "CIFAR-10 binary version", 1, 10);
   append(set.test, place / "test_batch.bin", "CIFAR-10 binary version", 1, 10);
   return set;
 }
@@ -73,19 +68,6 @@ DataSet load_cifar100(const std::filesystem::path& folder) {
   append(set.train, place / "train.bin", "CIFAR-100 binary version", 2, 100);
   append(set.test, place / "test.bin", "CIFAR-100 binary version", 2, 100);
   return set;
-}
-
-void write_cifar10(const DataSet& set, const std::filesystem::path& folder) {
-  const ImageSet& train = set.train;
-  if (train.channels != 3 || train.height != 32 || train.width != 32 || set.classes > 10 || train.count() < 5) {
-    throw InputError(fmt::format("data set '{}' cannot be written as CIFAR-10; expected 3 x 32 x 32 images, at most 10 classes, at least 5 samples",
-                                 set.name));
-  }
-  for (std::int64_t batch = 0; batch < 5; ++batch) {
-    write_records(train, batch * train.count() / 5, (batch + 1) * train.count() / 5,
-                  folder / fmt::format("data_batch_{}.bin", batch + 1));
-  }
-  write_records(set.test, 0, set.test.count(), folder / "test_batch.bin");
 }
 
 }  // namespace bubblescope

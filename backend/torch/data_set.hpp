@@ -60,8 +60,8 @@ std::shared_ptr<const DataSet> load_data_set(const DataSource& source);
 std::vector<std::string> data_set_names();
 
 /// CIFAR-10, binary version: data_batch_1.bin .. data_batch_5.bin and test_batch.bin, in `folder` or
-/// its subfolder cifar-10-batches-bin; records of one label byte and 3072 pixels. Training batches
-/// after the first may be missing.
+/// its subfolder cifar-10-batches-bin; records of one label byte and 3072 pixels. Throws InputError
+/// naming the batches that are missing.
 DataSet load_cifar10(const std::filesystem::path& folder);
 /// CIFAR-100, binary version: train.bin and test.bin, in `folder` or its subfolder
 /// cifar-100-binary; records of a coarse label, a fine label (which is used) and 3072 pixels.
@@ -78,11 +78,6 @@ DataSet load_stl10(const std::filesystem::path& folder);
 /// of the image, with a random contrast and strong pixel noise. The same on every machine for the
 /// same source.
 DataSet generate_data_set(const DataSource& source);
-
-/// Writes a set of 3 x 32 x 32 images and at most 10 classes as CIFAR-10 binary files: five training
-/// batches of nearly equal size and a test batch. Throws InputError for any other set, RunError where
-/// a file cannot be written.
-void write_cifar10(const DataSet& set, const std::filesystem::path& folder);
 
 /// The whole file, for the readers. Throws InputError naming `what` the file was wanted for.
 std::vector<std::uint8_t> read_bytes(const std::filesystem::path& file, std::string_view what);

@@ -15,22 +15,26 @@ namespace bubblescope {
 namespace {
 
 constexpr const char* kLosses = "log.losses";
-constexpr const char* kEpochs = "log.epochs";  // a row of kEpochNumbers each
+constexpr const char* kEpochs = "log.epochs";  // a row for each: kEpochNumbers, then auxiliary accuracies
 constexpr std::int64_t kEpochNumbers = 5;
 
 torch::Tensor to_tensor(const std::vector<EpochResult>& epochs) {
   std::vector<double> numbers;
   for (const EpochResult& epoch : epochs) {
     numbers.insert(numbers.end(), {static_cast<double>(epoch.epoch), static_cast<double>(epoch.iteration), epoch.loss, epoch.test.loss, epoch.test.accuracy});
+    numbers.insert(numbers.end(), epoch.test.auxiliary_accuracy.begin(), epoch.test.auxiliary_accuracy.end());
   }
-  return torch::tensor(numbers, torch::kFloat64);
+  const auto rows = static_cast<std::int64_t>(epochs.size());
+  return torch::tensor(numbers, torch::kFloat64).reshape({rows, rows > 0 ? static_cast<std::int64_t>(numbers.size()) / rows : kEpochNumbers});
 }
 
 std::vector<EpochResult> to_epochs(const torch::Tensor& tensor) {
   std::vector<EpochResult> epochs;
+  if (tensor.dim() != 2 || tensor.size(1) < kEpochNumbers) return epochs;
   const auto* number = tensor.data_ptr<double>();
-  for (const auto* end = number + tensor.numel() / kEpochNumbers * kEpochNumbers; number != end; number += kEpochNumbers) {
-    epochs.push_back({static_cast<std::int64_t>(number[0]), static_cast<std::int64_t>(number[1]), number[2], {number[3], number[4], {}}});
+  for (std::int64_t row = 0; row < tensor.size(0); ++row, number += tensor.size(1)) {
+    epochs.push_back({static_cast<std::int64_t>(number[0]), static_cast<std::int64_t>(number[1]), number[2],
+                      {number[3], number[4], {number + kEpochNumbers, number + tensor.size(1)}}});
   }
   return epochs;
 }

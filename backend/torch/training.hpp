@@ -36,7 +36,7 @@ struct EpochResult {
 
 struct TrainingLog {
   std::vector<double> losses;        ///< per iteration from the first: mean of the last stage's losses
-  std::vector<EpochResult> epochs;   ///< likewise; of those before a resume without auxiliary accuracies
+  std::vector<EpochResult> epochs;   ///< likewise
   std::int64_t iterations = 0;       ///< completed, those before a resume included
   bool stopped = false;
   std::string failure;               ///< why it could not go on (rank, op, iteration, loss), or empty

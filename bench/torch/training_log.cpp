@@ -11,7 +11,9 @@ void write_training_log(const TrainingLog& log, const std::string& label, const 
   using Json = nlohmann::ordered_json;
   Json epochs = Json::array();
   for (const EpochResult& epoch : log.epochs) {
-    epochs.push_back({{"epoch", epoch.epoch}, {"iteration", epoch.iteration}, {"loss", epoch.loss}, {"test_loss", epoch.test.loss}, {"test_accuracy", epoch.test.accuracy}});
+    // An auxiliary network without class scores has NaN, which JSON has as null.
+    epochs.push_back({{"epoch", epoch.epoch}, {"iteration", epoch.iteration}, {"loss", epoch.loss}, {"test_loss", epoch.test.loss}, {"test_accuracy", epoch.test.accuracy},
+                      {"auxiliary_accuracy", epoch.test.auxiliary_accuracy}});
   }
   const Json root = {{"schema_version", 1},
                      {"schedule", label},

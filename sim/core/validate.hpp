@@ -11,7 +11,7 @@ namespace bubblescope {
 
 /// One thing that is wrong.
 struct Finding {
-  int level = 1;          ///< 1, 2, 3, ...
+  int level = 1;          ///< 1, 2, 3, ...; 0 for a file that no reader could parse
   Rank rank = -1;         ///< where, or -1
   std::int32_t position = -1;  ///< in the rank's row, or -1
   std::string op;         ///< its cell, or empty

@@ -189,12 +189,6 @@ Experiment build_experiment(const Scenario& scenario, const ScheduleConfig& sche
   }
 }
 
-std::vector<Experiment> build_experiments(const Scenario& scenario) {
-  std::vector<Experiment> experiments;
-  for (const ScheduleConfig& schedule : scenario.schedules) experiments.push_back(build_experiment(scenario, schedule));
-  return experiments;
-}
-
 StageCosts with_bytes_of(StageCosts durations, const StageCosts& bytes) {
   for (Stage s = 0; s < std::min(durations.stages(), bytes.stages()); ++s) durations.bytes(s) = bytes.bytes(s);
   return durations;

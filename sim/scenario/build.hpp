@@ -57,9 +57,6 @@ StageCosts with_bytes_of(StageCosts durations, const StageCosts& bytes);
 /// where other schedules may do.
 Experiment build_experiment(const Scenario& scenario, const ScheduleConfig& schedule);
 
-/// All schedules of the scenario, in its order.
-std::vector<Experiment> build_experiments(const Scenario& scenario);
-
 /// A rank that needs more memory than its device has.
 struct MemoryExcess {
   Rank rank = 0;

@@ -130,9 +130,11 @@ TEST(Calibrate, measures_every_stage_and_kind_that_occurs_alone_and_busy) {
   for (const MeasuredOp& op : calibration.ops) {
     measured.push_back(std::to_string(op.stage) + std::string(mnemonic(op.kind)));
     EXPECT_EQ(op.alone.count, 3 * 2 * 4);  // microbatches, walks, rounds: the first walks are not counted
-    EXPECT_GE(op.alone.median, 100 * kMicrosecond * (op.stage + 1));
-    EXPECT_LE(op.alone.first, op.alone.median);
-    EXPECT_LE(op.alone.median, op.alone.third);
+    // No sleep ends early, so not even the shortest ops are shorter.
+    EXPECT_GE(op.alone.first, 100 * kMicrosecond * (op.stage + 1));
+    if (op.busy.count > 0) {
+      EXPECT_GE(op.busy.first, 100 * kMicrosecond * (op.stage + 1));
+    }
     busy += op.busy.count;
   }
   // Of the two, the one that began last was in company all the time: 4 kinds, 3 microbatches, 2 walks.

@@ -84,7 +84,9 @@ class Predict(unittest.TestCase):
         # Interleaved 1F1B makes 9 / 4 = 2 rounds, which do not divide 9 microbatches.
         code, list_ = results("predict", "--schedule", "all", "--ranks", 4, "--microbatches", 9, *SLOTS)
         self.assertEqual(code, 0)
-        self.assertEqual([result["schedule"] for result in list_ if result["skipped"]], ["interleaved-1f1b"])
+        ((name, reason),) = [(result["schedule"], result["skipped"]) for result in list_ if result["skipped"]]
+        self.assertEqual(name, "interleaved-1f1b")
+        self.assertIn("4 ranks and 9 microbatches makes 2 rounds", reason)
         for result in list_:
             self.assertEqual(result["skipped"] is None, result["makespan_ns"] is not None)
 
@@ -209,6 +211,51 @@ class Export(unittest.TestCase):
                 self.assertEqual(from_file[key], direct[key])
 
 
+    def test_as_json_the_text_is_a_member_or_its_file_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "p.csv"
+            for name in ["torch-csv", "torch-comms-csv", "psched"]:
+                command = ["export", "--schedule", "1f1b", "--ranks", 2, "--microbatches", 3, "--as", name]
+                text = run(*command).stdout
+                self.assertEqual(json.loads(run(*command, "--json").stdout), {"schema_version": 1, "format": name, "program": text})
+                answer = run(*command, "--json", "-o", file)
+                self.assertEqual(json.loads(answer.stdout), {"schema_version": 1, "format": name, "file": str(file)})
+                self.assertEqual(file.read_text(), text)
+
+
+class Check(unittest.TestCase):
+    def check(self, name, text):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / name
+            file.write_text(text)
+            plain, answer = run("check", file), run("check", file, "--json")
+            self.assertEqual(plain.returncode, answer.returncode)
+            return plain, answer, json.loads(answer.stdout)
+
+    def test_a_file_that_cannot_be_parsed_is_a_finding_of_level_0_and_bad_input(self):
+        for name, text, said in [("bad.csv", "0F0,0B0\n1F0,1X0\n", "bad.csv:2"), ("bad.psched", "#psched 1\n0F0,0B0\n1F0,1X0\n", "bad.psched:3"), ("bad.txt", "0F0\n", "bad.txt")]:
+            with self.subTest(file=name):
+                plain, answer, found = self.check(name, text)
+                self.assertEqual(answer.returncode, 2)
+                self.assertFalse(found["ok"])
+                self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(0, False)])
+                (finding,) = found["findings"]
+                self.assertEqual((finding["level"], finding["rank"], finding["position"]), (0, -1, -1))
+                self.assertIn(said, finding["message"])
+                self.assertIn("V0 FAIL", plain.stdout)
+                self.assertIn(said, plain.stdout)
+                self.assertIn(finding["message"], answer.stderr)
+
+    def test_levels_below_the_finding_are_good(self):
+        # 0B0 is missing: V0 holds, V1 does not, and nothing above it is looked at.
+        _, answer, found = self.check("short.csv", "0F0\n1F0,1B0\n")
+        self.assertEqual(answer.returncode, 1)
+        self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(0, True), (1, False)])
+        _, answer, found = self.check("good.csv", "0F0,0B0\n1F0,1B0\n")
+        self.assertEqual((answer.returncode, found["ok"], found["findings"]), (0, True, []))
+        self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(level, True) for level in range(4)])
+
+
 class Run(unittest.TestCase):
     def test_a_run_leaves_a_folder_from_which_reports_are_made_again(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -225,10 +272,18 @@ class Run(unittest.TestCase):
             again = pathlib.Path(folder) / "again"
             self.assertEqual(run("report", out, "--out", again).returncode, 0)
             self.assertEqual((again / "report.html").read_text(), html)
+            answer = run("report", out, "--out", again, "--format", "md,json", "--json")
+            self.assertEqual(json.loads(answer.stdout), {"schema_version": 1, "files": [str(again / "report.md"), str(again / "report.json")]})
             predicted, measured = sorted((out / "timelines").glob("*.predicted.json"))[0], sorted((out / "timelines").glob("*.measured.json"))[0]
             self.assertEqual(run("compare", predicted, measured).returncode, 0)
+            compared = json.loads(run("compare", predicted, measured, "--json").stdout)
+            self.assertEqual((compared["schema_version"], compared["a"], compared["b"]), (1, str(predicted), str(measured)))
+            self.assertIn(compared["comparison"], [result["comparison"] for result in json.loads((out / "report.json").read_text())["results"]])
             self.assertEqual(run("export", measured, "--as", "chrome", "-o", out / "t.json").returncode, 0)
-            self.assertTrue(json.loads((out / "t.json").read_text())["traceEvents"])
+            trace = (out / "t.json").read_text()
+            self.assertTrue(json.loads(trace)["traceEvents"])
+            answer = run("export", measured, "--as", "chrome", "--json")
+            self.assertEqual(json.loads(answer.stdout), {"schema_version": 1, "format": "chrome", "trace": trace})
 
 
 class PublishedFigures(unittest.TestCase):

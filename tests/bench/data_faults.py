@@ -48,7 +48,7 @@ def records(prefix, samples, label=1):
 
 # set -> what its folder holds: enough for one batch of four
 FILES = {
-    "cifar10": {"data_batch_1.bin": records(1, 8), "test_batch.bin": records(1, 4)},
+    "cifar10": {**{f"data_batch_{batch}.bin": records(1, 2) for batch in range(1, 6)}, "test_batch.bin": records(1, 4)},
     "cifar100": {"train.bin": records(2, 8), "test.bin": records(2, 4)},
     "svhn": {"train_32x32.mat": svhn(8), "test_32x32.mat": svhn(4)},
     "stl10": {"train_X.bin": bytes(27648 * 8), "train_y.bin": bytes([1] * 8), "test_X.bin": bytes(27648 * 4), "test_y.bin": bytes([10] * 4)},
@@ -104,6 +104,9 @@ class DataFiles(InFolder):
         (self.folder / "elsewhere").rename(self.folder / "data")
         (self.folder / "data/test_batch.bin").unlink()
         self.assertIn("data/test_batch.bin: cannot be read", self.fails(2, "run", scenario))
+        for batch in (3, 5):
+            (self.folder / f"data/data_batch_{batch}.bin").unlink()
+        self.assertIn("data: data_batch_3.bin, data_batch_5.bin missing; expected data_batch_1.bin to data_batch_5.bin", self.fails(2, "run", scenario))
 
 
 if __name__ == "__main__":

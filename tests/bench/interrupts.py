@@ -172,6 +172,10 @@ class Training(InFolder):
         checkpoint, log = self.straight()
         self.assertEqual(json.loads(self.log.read_text()), log)
         self.assertEqual((log["status"], log["iterations"], len(log["epochs"])), ("complete", 600, self.EPOCHS))
+        for epoch in log["epochs"]:
+            first, last = epoch["auxiliary_accuracy"]
+            self.assertTrue(0 <= first <= 1)
+            self.assertIsNone(last)  # the last stage has no auxiliary network
         self.assertEqual(self.checkpoint.read_bytes(), checkpoint)
 
     def test_schedules_that_had_not_begun_begin_on_resume(self):

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
+#include <tuple>
 
 #include "sim/core/error.hpp"
 
@@ -89,38 +91,65 @@ TEST(Batches, normalise_by_channel) {
   }
 }
 
+/// Where an augmented picture comes from: rows down, columns right, mirrored.
+using Crop = std::tuple<int, int, bool>;
+
+/// All crops of the reflect-padded original, and their mirror images, that `picture` equals.
+std::vector<Crop> crops_of(const at::Tensor& picture, std::span<const std::uint8_t> bytes, int pad) {
+  const at::Tensor original = at::tensor(std::vector<double>(bytes.begin(), bytes.end())).view({1, 3, 8, 8}) / 255;
+  const at::Tensor padded = at::reflection_pad2d(original, {pad, pad, pad, pad})[0];
+  std::vector<Crop> crops;
+  for (int down = 0; down <= 2 * pad; ++down) {
+    for (int right = 0; right <= 2 * pad; ++right) {
+      const at::Tensor crop = padded.narrow(1, down, 8).narrow(2, right, 8);
+      for (const bool mirror : {false, true}) {
+        if (picture.equal(mirror ? crop.flip(2) : crop)) crops.emplace_back(down, right, mirror);
+      }
+    }
+  }
+  return crops;
+}
+
 /// Every augmented image is one of the (2 pad + 1)^2 crops of the reflect-padded original or of its
 /// mirror image; padding by at::reflection_pad2d is the independent reference.
 TEST(Batches, augmentation_crops_the_reflected_image_and_mirrors_it) {
   auto set = small_set(8);
   set->pad = 2;
   Batches batches(set, {.batch = 8, .microbatch = 8, .augment = true, .precision = at::kDouble});
-  std::set<std::tuple<int, int, bool>> seen;
+  std::set<Crop> seen;
   for (std::int64_t epoch = 0; epoch < 40; ++epoch) {
     const Samples samples = batches.samples(epoch, 0);
     const at::Tensor pictures = batches.pictures(epoch, 0);
     for (std::int64_t s = 0; s < 8; ++s) {
-      const auto bytes = set->train.image(samples[static_cast<std::size_t>(s)]);
-      const at::Tensor original = at::tensor(std::vector<double>(bytes.begin(), bytes.end())).view({1, 3, 8, 8}) / 255;
-      const at::Tensor padded = at::reflection_pad2d(original, {2, 2, 2, 2})[0];
-      int matches = 0;
-      for (int down = 0; down < 5; ++down) {
-        for (int right = 0; right < 5; ++right) {
-          const at::Tensor crop = padded.narrow(1, down, 8).narrow(2, right, 8);
-          for (const bool mirror : {false, true}) {
-            if (!pictures[s].equal(mirror ? crop.flip(2) : crop)) continue;
-            ++matches;
-            seen.insert({down, right, mirror});
-          }
-        }
-      }
-      ASSERT_EQ(matches, 1);
+      const auto crops = crops_of(pictures[s], set->train.image(samples[static_cast<std::size_t>(s)]), 2);
+      ASSERT_EQ(crops.size(), 1u);
+      seen.insert(crops.front());
     }
   }
   EXPECT_GT(seen.size(), 45u);  // of 50, after 320 draws
 }
 
 TEST(Batches, without_flip_nothing_is_mirrored_and_augmentation_changes_with_the_epoch) {
+  auto set = small_set(4);
+  set->flip = false;
+  set->pad = 2;
+  Batches batches(set, {.batch = 4, .microbatch = 4, .augment = true, .precision = at::kDouble});
+  std::vector<std::set<Crop>> seen(4);  // by sample
+  for (std::int64_t epoch = 0; epoch < 20; ++epoch) {
+    const Samples samples = batches.samples(epoch, 0);
+    const at::Tensor pictures = batches.pictures(epoch, 0);
+    for (std::int64_t s = 0; s < 4; ++s) {
+      const auto sample = static_cast<std::size_t>(samples[static_cast<std::size_t>(s)]);
+      const auto crops = crops_of(pictures[s], set->train.image(static_cast<std::int64_t>(sample)), 2);
+      ASSERT_EQ(crops.size(), 1u);
+      EXPECT_FALSE(std::get<bool>(crops.front()));
+      seen[sample].insert(crops.front());
+    }
+  }
+  for (const auto& crops : seen) EXPECT_GT(crops.size(), 5u);  // of 25, after 20 draws
+}
+
+TEST(Batches, augmentation_without_pad_and_flip_changes_nothing) {
   auto set = small_set(4);
   set->flip = false;
   set->pad = 0;

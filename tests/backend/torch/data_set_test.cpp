@@ -30,6 +30,11 @@ class DataFiles : public testing::Test {
   void write(const std::string& name, const Bytes& bytes) const {
     std::ofstream(folder_ / name, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   }
+  /// The six files of CIFAR-10, all with the same content.
+  void write_cifar10(const Bytes& bytes, const std::string& inner = "") const {
+    for (int batch = 1; batch <= 5; ++batch) write(inner + "data_batch_" + std::to_string(batch) + ".bin", bytes);
+    write(inner + "test_batch.bin", bytes);
+  }
   Bytes read(const std::string& name) const { return read_bytes(folder_ / name, "a test file"); }
 
   std::filesystem::path folder_;
@@ -69,18 +74,18 @@ void expect_image(const ImageSet& set, std::size_t sample) {
 using Cifar = DataFiles;
 
 TEST_F(Cifar, reads_cifar10_records_from_all_batches_in_order) {
-  Bytes first, second, test;
-  append_cifar(first, {3}, 0);
-  append_cifar(first, {9}, 1);
-  append_cifar(second, {0}, 2);
+  const Bytes labels{3, 9, 0, 7, 1, 4};
+  std::vector<Bytes> batches(5);
+  append_cifar(batches[0], {labels[0]}, 0);
+  for (std::size_t batch = 0; batch < 5; ++batch) append_cifar(batches[batch], {labels[batch + 1]}, batch + 1);
+  for (std::size_t batch = 0; batch < 5; ++batch) write("data_batch_" + std::to_string(batch + 1) + ".bin", batches[batch]);
+  Bytes test;
   append_cifar(test, {7}, 0);
-  write("data_batch_1.bin", first);
-  write("data_batch_2.bin", second);
   write("test_batch.bin", test);
   const DataSet set = load_cifar10(folder_);
   EXPECT_EQ(set.classes, 10);
-  EXPECT_EQ(set.train.labels, (Bytes{3, 9, 0}));
-  for (std::size_t sample = 0; sample < 3; ++sample) expect_image(set.train, sample);
+  EXPECT_EQ(set.train.labels, labels);
+  for (std::size_t sample = 0; sample < labels.size(); ++sample) expect_image(set.train, sample);
   EXPECT_EQ(set.test.labels, Bytes{7});
 }
 
@@ -100,16 +105,15 @@ TEST_F(Cifar, finds_the_folder_that_the_archive_unpacks_to) {
   Bytes bytes;
   append_cifar(bytes, {1}, 0);
   std::filesystem::create_directory(folder_ / "cifar-10-batches-bin");
-  write("cifar-10-batches-bin/data_batch_1.bin", bytes);
-  write("cifar-10-batches-bin/test_batch.bin", bytes);
-  EXPECT_EQ(load_cifar10(folder_).train.count(), 1);
+  write_cifar10(bytes, "cifar-10-batches-bin/");
+  EXPECT_EQ(load_cifar10(folder_).train.count(), 5);
 }
 
 TEST_F(Cifar, a_truncated_file_is_named_with_what_was_expected) {
   Bytes bytes;
   append_cifar(bytes, {3}, 0);
   bytes.pop_back();
-  write("data_batch_1.bin", bytes);
+  write_cifar10(bytes);
   EXPECT_THAT(message_of([&] { load_cifar10(folder_); }),
               AllOf(HasSubstr("data_batch_1.bin"), HasSubstr("3072 bytes"), HasSubstr("records of 3073 bytes")));
 }
@@ -118,10 +122,22 @@ TEST_F(Cifar, a_missing_file_is_named) {
   EXPECT_THAT(message_of([&] { load_cifar10(folder_); }), AllOf(HasSubstr("data_batch_1.bin"), HasSubstr("CIFAR-10")));
 }
 
+TEST_F(Cifar, all_training_batches_that_are_missing_are_named) {
+  Bytes bytes;
+  append_cifar(bytes, {3}, 0);
+  write_cifar10(bytes);
+  for (const char* name : {"data_batch_2.bin", "data_batch_5.bin"}) std::filesystem::remove(folder_ / name);
+  EXPECT_THAT(message_of([&] { load_cifar10(folder_); }), HasSubstr(folder_.string() + ": data_batch_2.bin, data_batch_5.bin missing; expected"));
+  write("data_batch_2.bin", bytes);
+  write("data_batch_5.bin", bytes);
+  std::filesystem::remove(folder_ / "data_batch_1.bin");
+  EXPECT_THAT(message_of([&] { load_cifar10(folder_); }), HasSubstr(": data_batch_1.bin missing; expected"));
+}
+
 TEST_F(Cifar, a_label_out_of_range_means_another_kind_of_file) {
   Bytes bytes;
   append_cifar(bytes, {10}, 0);
-  write("data_batch_1.bin", bytes);
+  write_cifar10(bytes);
   EXPECT_THAT(message_of([&] { load_cifar10(folder_); }), AllOf(HasSubstr("record 0 has label 10"), HasSubstr("0 to 9")));
 }
 
@@ -262,12 +278,23 @@ TEST_F(Generated, classes_can_be_told_apart_by_their_mean_image) {
 
 TEST_F(Generated, written_as_cifar10_it_reads_back_the_same) {
   const DataSet set = generate_data_set({.samples = 23, .test_samples = 7});
-  write_cifar10(set, folder_ / "new" / "folder");
-  const DataSet back = load_cifar10(folder_ / "new" / "folder");
+  const auto records = [](const ImageSet& images, std::int64_t first, std::int64_t last) {
+    Bytes bytes;
+    for (std::int64_t sample = first; sample < last; ++sample) {
+      const auto image = images.image(sample);
+      bytes.push_back(images.labels[static_cast<std::size_t>(sample)]);
+      bytes.insert(bytes.end(), image.begin(), image.end());
+    }
+    return bytes;
+  };
+  for (std::int64_t batch = 0; batch < 5; ++batch) {
+    write("data_batch_" + std::to_string(batch + 1) + ".bin", records(set.train, batch * 23 / 5, (batch + 1) * 23 / 5));
+  }
+  write("test_batch.bin", records(set.test, 0, 7));
+  const DataSet back = load_cifar10(folder_);
   EXPECT_EQ(back.train.pixels, set.train.pixels);
   EXPECT_EQ(back.train.labels, set.train.labels);
   EXPECT_EQ(back.test.pixels, set.test.pixels);
-  EXPECT_THROW(write_cifar10(generate_data_set({.samples = 9, .image = {3, 8, 8}}), folder_), InputError);
 }
 
 using LoadDataSet = DataFiles;
@@ -280,9 +307,8 @@ TEST_F(LoadDataSet, an_unknown_name_is_answered_with_the_nearest_one) {
 TEST_F(LoadDataSet, images_of_another_size_or_number_of_classes_are_refused) {
   Bytes bytes;
   append_cifar(bytes, {1}, 0);
-  write("data_batch_1.bin", bytes);
-  write("test_batch.bin", bytes);
-  EXPECT_EQ(load_data_set({.set = "cifar10", .path = folder_})->train.count(), 1);
+  write_cifar10(bytes);
+  EXPECT_EQ(load_data_set({.set = "cifar10", .path = folder_})->train.count(), 5);
   EXPECT_THAT(message_of([&] { load_data_set({.set = "cifar10", .path = folder_, .image = {3, 96, 96}}); }),
               AllOf(HasSubstr("3 x 32 x 32"), HasSubstr("3 x 96 x 96")));
   EXPECT_THROW(load_data_set({.set = "cifar10", .path = folder_, .classes = 100}), InputError);

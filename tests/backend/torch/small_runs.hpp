@@ -123,13 +123,18 @@ class SmallRun {
   std::int32_t done_ = 0;
 };
 
+inline bool same_bits(const torch::Tensor& a, const torch::Tensor& b) {
+  const auto bits = [](const torch::Tensor& tensor) { return tensor.contiguous().flatten().view(torch::kUInt8); };
+  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() && bits(a).equal(bits(b));
+}
+
 /// The names of tensors that differ in any bit, or exist on one side only.
 inline std::vector<std::string> differences(const std::map<std::string, torch::Tensor>& a,
                                             const std::map<std::string, torch::Tensor>& b) {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : a) {
     const auto other = b.find(name);
-    if (other == b.end() || !tensor.equal(other->second)) names.push_back(name);
+    if (other == b.end() || !same_bits(tensor, other->second)) names.push_back(name);
   }
   for (const auto& [name, tensor] : b) {
     if (!a.contains(name)) names.push_back(name);

@@ -92,7 +92,7 @@ TEST_F(Training, a_stopped_and_resumed_run_ends_bit_identical_to_an_uninterrupte
 
     options.checkpoint = folder_ / "stopped";
     std::filesystem::remove(options.checkpoint);
-    std::vector<double> losses;
+    TrainingLog resumed;
     for (const std::int64_t stop_after : {2, 11, 1000}) {  // in the first and in the second epoch
       std::atomic<bool> stop = false;
       options.stop = &stop;
@@ -104,9 +104,16 @@ TEST_F(Training, a_stopped_and_resumed_run_ends_bit_identical_to_an_uninterrupte
         EXPECT_LT(log.iterations, stop_after + 6);
       }
       options.resume = true;
-      losses = log.losses;
+      resumed = log;
     }
-    EXPECT_EQ(losses, expected.losses);
+    EXPECT_EQ(resumed.losses, expected.losses);
+    ASSERT_EQ(resumed.epochs.size(), 3u);
+    for (std::size_t epoch = 0; epoch < 3; ++epoch) {
+      const Evaluation &test = resumed.epochs[epoch].test, &other = expected.epochs[epoch].test;
+      EXPECT_EQ(test.accuracy, other.accuracy);
+      ASSERT_EQ(other.auxiliary_accuracy.size(), 2u);  // the last stage has none: NaN
+      EXPECT_THAT(test.auxiliary_accuracy, testing::Pointwise(testing::NanSensitiveDoubleEq(), other.auxiliary_accuracy));
+    }
     const Checkpoint a = read_checkpoint(folder_ / "straight"), b = read_checkpoint(folder_ / "stopped");
     EXPECT_EQ(a.iteration, 24);
     EXPECT_EQ(b.iteration, 24);

@@ -20,6 +20,12 @@ using testing::HasSubstr;
 
 const std::filesystem::path kScenarios = std::filesystem::path(BUBBLESCOPE_SOURCE_DIR) / "scenarios";
 
+std::vector<Experiment> build_experiments(const Scenario& scenario) {
+  std::vector<Experiment> experiments;
+  for (const ScheduleConfig& schedule : scenario.schedules) experiments.push_back(build_experiment(scenario, schedule));
+  return experiments;
+}
+
 Experiment only(const std::string& text) { return build_experiments(parse_scenario(text, "a.toml")).front(); }
 
 std::int64_t updates(const Program& program) {
