@@ -1,5 +1,6 @@
 // CIFAR-10 and CIFAR-100 in their binary versions (https://www.cs.toronto.edu/~kriz/cifar.html).
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backend/torch/data_set.hpp"
 #include "sim/core/error.hpp"
