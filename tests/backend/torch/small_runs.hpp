@@ -124,7 +124,7 @@ class SmallRun {
 };
 
 inline bool same_bits(const torch::Tensor& a, const torch::Tensor& b) {
-  const auto bits = [](const torch::Tensor& tensor) { return tensor.contiguous().flatten().view(torch::kUInt8); };
+  const auto bits = [](const torch::Tensor& tensor) { return tensor.detach().contiguous().flatten().view(torch::kUInt8); };
   return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() && bits(a).equal(bits(b));
 }
 
