@@ -22,9 +22,11 @@ Json comparison_json(const Comparison& c) {
   Json kinds = Json::object(), ranks = Json::array();
   for (const KindError& kind : c.kinds) kinds[std::string(mnemonic(kind.kind))] = json_of(kind.duration);
   for (const ErrorStats& rank : c.ranks) ranks.push_back(json_of(rank));
-  Json json = {{"matched", c.matched.size()},
-               {"only_predicted", c.only_in_a},
-               {"only_measured", c.only_in_b},
+  Json json = {{"a", c.a},
+               {"b", c.b},
+               {"matched", c.matched.size()},
+               {"only_in_a", c.only_in_a},
+               {"only_in_b", c.only_in_b},
                {"unmatched", c.unmatched},
                {"ops", json_of(c.ops)},
                {"kinds", std::move(kinds)},

@@ -12,7 +12,7 @@
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
 #include "backend/handover.hpp"
-#include "backend/index.hpp"
+#include "sim/core/index.hpp"
 #include "backend/rehearsal.hpp"
 #include "sim/core/error.hpp"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "backend/index.hpp"
+#include "sim/core/index.hpp"
 
 namespace bubblescope {
 

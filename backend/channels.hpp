@@ -29,6 +29,7 @@ struct Delivery {
   Nanos start = 0;         ///< accepted: the transfer starts
   Nanos available = 0;
   Nanos wire = 0;          ///< time on the wire
+  Nanos taken = 0;         ///< the op that uses it starts; filled in by the receiver
   std::int64_t bytes = 0;
   Wait wait = Wait::data;  ///< why it was accepted no earlier
   SpanRef waited_for;      ///< ... and the span that was waited for; of `data`: none

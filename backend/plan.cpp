@@ -8,7 +8,7 @@
 #include <tuple>
 #include <utility>
 
-#include "backend/index.hpp"
+#include "sim/core/index.hpp"
 #include "sim/core/dependencies.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/op_table.hpp"

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <utility>
 
-#include "backend/index.hpp"
+#include "sim/core/index.hpp"
 #include "sim/core/tracks.hpp"
 
 namespace bubblescope {
@@ -18,9 +18,7 @@ void complete_sends(const Program& program, const std::vector<RankRecord>& recor
     for (const Delivery& delivery : record.deliveries) {
       if (delivery.send.index < 0) continue;
       Record& send = spans[at(delivery.send.rank)][at(delivery.send.index)];
-      const Stage stage = send.op.stage;
-      const Channel& channel = send.op.kind == Kind::SEND_F ? program.channel(stage, links.next[at(stage)])
-                                                            : program.channel(links.previous[at(stage)], stage);
+      const Channel& channel = channel_of(program, links, send.op);
       if (delivery.wait != Wait::data) {
         send.wait = delivery.wait;
         send.waited_for = delivery.waited_for;
@@ -29,6 +27,29 @@ void complete_sends(const Program& program, const std::vector<RankRecord>& recor
       send.end = channel.send == Send::immediate ? delivery.start + delivery.wire : delivery.start;
     }
   }
+}
+
+/// A rank's memory with the entries that wait for it, which no device holds: from an entry's acceptance
+/// until the op that uses it starts.
+std::vector<MemorySample> with_entries(const RankRecord& record) {
+  std::vector<MemorySample> changes;
+  for (const Delivery& delivery : record.deliveries) {
+    changes.push_back({delivery.start, delivery.bytes});
+    changes.push_back({delivery.taken, -delivery.bytes});
+  }
+  const auto earlier = [](const MemorySample& a, const MemorySample& b) { return a.time < b.time; };
+  std::sort(changes.begin(), changes.end(), earlier);
+  std::vector<MemorySample> samples;
+  std::int64_t held = record.memory.front().bytes, entries = 0;
+  auto change = changes.begin();
+  auto sample = record.memory.begin();
+  while (change != changes.end() || sample != record.memory.end()) {
+    const Nanos time = sample == record.memory.end() || (change != changes.end() && change->time < sample->time) ? change->time : sample->time;
+    for (; change != changes.end() && change->time == time; ++change) entries += change->bytes;
+    for (; sample != record.memory.end() && sample->time == time; ++sample) held = sample->bytes;
+    samples.push_back({time, held + entries});
+  }
+  return samples;
 }
 
 }  // namespace
@@ -79,7 +100,7 @@ Timeline measured_timeline(const Program& program, const std::vector<RankRecord>
   const bool memory = std::any_of(records.begin(), records.end(), [](const RankRecord& record) { return !record.memory.empty(); });
   if (memory) {
     for (const RankRecord& record : records) {
-      auto& samples = timeline.memory.emplace_back(record.memory);
+      auto& samples = timeline.memory.emplace_back(record.memory.empty() ? std::vector<MemorySample>{} : with_entries(record));
       for (MemorySample& sample : samples) sample.time = std::max<Nanos>(0, sample.time - zero);
     }
   }

@@ -130,6 +130,9 @@ void Walker::compute(const Step& step) {
   }
   const Nanos start = steady_now();
   const SpanRef own = begin_span(step.op, start);
+  if (recording_) {
+    for (auto delivery = record_.deliveries.end() - static_cast<std::ptrdiff_t>(step.takes.size()); delivery != record_.deliveries.end(); ++delivery) delivery->taken = start;
+  }
   for (const std::int32_t message : step.takes) {
     Payload payload = run_.channels.take(message, walk_, start, own);
     device_.input(numbered(run_.plan.messages[static_cast<std::size_t>(message)].recv), std::move(payload));

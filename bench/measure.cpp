@@ -55,7 +55,7 @@ class Session {
     }
     MeasuredRun result;
     result.rounds = complete;
-    result.stopped = stopped();
+    result.stopped = stopped() && complete < scenario_.run.repeats;
     collect(result, execute_too);
     return result;
   }

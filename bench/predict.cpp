@@ -100,7 +100,7 @@ int predict(const Options& options) {
   }
   progress.done();
   if (std::all_of(predictions.begin(), predictions.end(), [](const Prediction& prediction) { return prediction.skipped.has_value(); })) {
-    throw InputError(fmt::format("no schedule can have this shape; {}: {}", predictions.front().label, *predictions.front().skipped));
+    throw InputError(fmt::format("no schedule can be predicted; {}: {}", predictions.front().label, *predictions.front().skipped));
   }
 
   const std::vector<std::string> notes = scenario ? memory_notes(*scenario, predictions) : std::vector<std::string>{};

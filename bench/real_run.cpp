@@ -25,16 +25,16 @@ std::int64_t data_bytes(const Scenario& scenario) {
   return (scenario.data.samples + scenario.data.test_samples) * image;
 }
 
-/// What all ranks of one experiment hold all the time, and at most.
+/// What all ranks of one experiment hold of a state that is kept, and at most.
 struct Need {
-  std::int64_t resident = 0;
+  std::int64_t state = 0;
   std::int64_t peak = 0;
 };
 
 Need need_of(const Summary& summary) {
   Need need;
   for (const RankMemory& rank : summary.memory) {
-    need.resident += rank.at_peak.weights + rank.at_peak.gradients + rank.at_peak.optimizer + rank.at_peak.auxiliary;
+    need.state += rank.at_peak.weights + rank.at_peak.optimizer;
     need.peak += rank.peak_bytes;
   }
   return need;
@@ -44,7 +44,17 @@ Need need_of(const Summary& summary) {
 
 std::vector<Experiment> chosen_experiments(const Scenario& scenario, const ScheduleFlags& flags) {
   std::vector<Experiment> experiments;
-  for (const ScheduleConfig& config : chosen_schedules(scenario, flags)) experiments.push_back(build_experiment(scenario, config));
+  std::string skipped;
+  for (const ScheduleConfig& config : chosen_schedules(scenario, flags)) {
+    try {
+      experiments.push_back(build_experiment(scenario, config));
+    } catch (const ShapeError& error) {
+      if (flags.schedule != "all") throw;
+      fmt::print(stderr, "bubblescope: {} is skipped: {}\n", config.label, error.what());
+      skipped = error.what();
+    }
+  }
+  if (experiments.empty() && !skipped.empty()) throw InputError("no schedule can be run; " + skipped);
   if (experiments.empty()) throw InputError(fmt::format("{}: no schedule is named; expected at least one [[schedule]], or --schedule", scenario.file.string()));
   return experiments;
 }
@@ -57,7 +67,7 @@ MakeBackend backend_of(const Scenario& scenario) {
 }
 
 void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments, bool keeps_states) {
-  std::int64_t resident = 0, moving = 0;
+  std::int64_t states = 0, peak = 0;
   for (const Experiment& experiment : experiments) {
     const Prediction prediction = predict_case(make_case(experiment, scenario, {}));
     if (prediction.deadlock) throw RunError(fmt::format("{} deadlocks: {}; it is not run", experiment.config.label, fmt::join(prediction.deadlock->cycle, " waits for ")));
@@ -65,20 +75,24 @@ void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& ex
     if (!notes.empty()) throw RunError(notes.front() + "; it is not run");
     if (!prediction.summary) continue;
     const Need need = need_of(*prediction.summary);
-    if (keeps_states) resident += need.resident;
-    moving = std::max(moving, need.peak);
+    if (keeps_states) states += need.state;
+    peak = std::max(peak, need.peak);
   }
   if (scenario.backend.name != "cpu") return;
-  const std::int64_t needed = data_bytes(scenario) + resident + moving, capacity = memory_capacity();
+  const std::int64_t needed = data_bytes(scenario) + states + peak, capacity = memory_capacity();
   if (capacity > 0 && needed > capacity) {
-    throw RunError(fmt::format("{}: data set, weights and activations need at least {} of memory, but this machine has {}; it is not run", scenario.file.string(), bytes_text(needed),
+    throw RunError(fmt::format("{}: data set, weights and activations need about {} of memory, but this machine has {}; it is not run", scenario.file.string(), bytes_text(needed),
                                bytes_text(capacity)));
   }
 }
 
 std::string nothing_measured(const MeasuredRun& run) {
   if (!run.schedules.empty()) return {};
-  if (!run.failures.empty()) return fmt::format("{}: {}", run.failures.front().config.label, run.failures.front().failure);
+  if (!run.failures.empty()) {
+    std::vector<std::string> why;
+    for (const FailedSchedule& failed : run.failures) why.push_back(fmt::format("{}: {}", failed.config.label, failed.failure));
+    return fmt::format("{}", fmt::join(why, "; "));
+  }
   return "interrupted before one schedule was measured";
 }
 

@@ -10,7 +10,8 @@
 
 namespace bubblescope {
 
-/// The experiments of the chosen schedules. Throws InputError where there are none.
+/// The experiments of the chosen schedules; those of `all` that the scenario cannot have are skipped, which
+/// is told on standard error. Throws InputError where there are none.
 std::vector<Experiment> chosen_experiments(const Scenario& scenario, const ScheduleFlags& flags);
 
 /// The backend that the scenario names.

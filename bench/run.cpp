@@ -58,15 +58,23 @@ nlohmann::json failures_json(const MeasuredRun& run) {
   return failures;
 }
 
-/// Nothing was executed to its end: calibrations may be there, which are worth keeping.
-[[noreturn]] void give_up(const MeasuredRun& run, const std::string& out) {
+void print_results(const MeasuredRun& run) {
+  nlohmann::json results = nlohmann::json::array();
+  for (const Measured& measured : run.schedules) results.push_back(run_json(measured));
+  print_json({{"schema_version", 1}, {"results", results}, {"rounds", run.rounds}, {"stopped", run.stopped}, {"failures", failures_json(run)}});
+}
+
+/// Nothing was executed to its end: calibrations may be there, which are worth keeping, but not in place of
+/// an earlier run.
+[[noreturn]] void give_up(const MeasuredRun& run, const Options& options) {
   std::string why = nothing_measured(run);
-  if (!out.empty() && !run.profile.measurements.empty()) {
-    const auto file = std::filesystem::path(out) / "profile.json";
-    clear_run_folder(out);
+  if (!options.out.empty() && !run.profile.measurements.empty()) {
+    const std::filesystem::path folder = options.out;
+    const auto file = folder / (std::filesystem::exists(folder / "run.json") ? "unfinished.profile.json" : "profile.json");
     write_profile(run.profile, file);
     why += fmt::format("; the calibrations until then are in {}", file.string());
   }
+  if (options.json) print_results(run);
   throw RunError(why);
 }
 
@@ -90,7 +98,7 @@ int run(const Options& options, const CommandLine& line) {
   measure.piece_done = [&] { progress.advance(); };
   const MeasuredRun result = measure_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
-  if (result.schedules.empty()) give_up(result, options.out);
+  if (result.schedules.empty()) give_up(result, options);
 
   std::string command = "bubblescope";
   for (const std::string& argument : line.arguments) command += ' ' + argument;
@@ -111,12 +119,13 @@ int run(const Options& options, const CommandLine& line) {
   keep([&] { written = write_report(model, options.out, "report", scenario.output.formats); });
 
   if (options.json) {
-    nlohmann::json results = nlohmann::json::array();
-    for (const Measured& measured : result.schedules) results.push_back(run_json(measured));
-    fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}, {"rounds", result.rounds}, {"stopped", result.stopped}, {"failures", failures_json(result)}}.dump(2));
+    print_results(result);
   } else {
     fmt::print("{}\n{}\n", to_text(summary_table(model)), to_text(utilisation_table(model)));
-    for (const ScheduleReport& schedule : model.schedules) fmt::print("Idle time of {}\n{}\n", schedule.label, to_text(idle_table(schedule)));
+    for (const ScheduleReport& schedule : model.schedules) {
+      if (!schedule.failure.empty()) continue;
+      fmt::print("Idle time of {}\n{}\n", schedule.label, to_text(idle_table(schedule)));
+    }
     for (const auto& file : written) fmt::print("{}\n", file.string());
   }
   const int code = tell_early_end(result, scenario);

@@ -2,6 +2,7 @@
 #include "bench/run_folder.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cctype>
 #include <nlohmann/json.hpp>
@@ -117,6 +118,9 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
   return model;
 }
 
+namespace {
+
+/// Removes the files of an earlier run; timelines too, since this run may have other schedules.
 void clear_run_folder(const std::filesystem::path& folder) {
   for (const char* name : {"run.json", "report.html", "report.md", "report.json", "profile.json"}) remove_stale(folder / name);
   std::error_code none;
@@ -128,8 +132,7 @@ void clear_run_folder(const std::filesystem::path& folder) {
   for (const auto& file : timelines) remove_stale(file);
 }
 
-void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
-  clear_run_folder(folder);
+void write_files(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
   json schedules = json::array();
   std::vector<std::string> labels;
   for (const ScheduleReport& schedule : model.schedules) labels.push_back(schedule.label);
@@ -153,6 +156,31 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
   const json root = {{"schema_version", 1}, {"title", model.title},   {"command", model.command}, {"scenario", model.scenario}, {"machine", model.machine},
                      {"date", model.date},  {"notes", model.notes},   {"partial", model.partial}, {"baseline", model.baseline}, {"schedules", schedules}};
   write_file(folder / "run.json", root.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace
+
+void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
+  // Beside the files of an earlier run, which make room only for a whole one.
+  const std::filesystem::path staged = folder / fmt::format("run.{}.partial", getpid());
+  std::error_code error;
+  try {
+    write_files(staged, model, profile);
+  } catch (...) {
+    std::filesystem::remove_all(staged, error);
+    throw;
+  }
+  clear_run_folder(folder);
+  std::filesystem::create_directories(folder / "timelines", error);
+  std::vector<std::filesystem::path> files = {"profile.json"};
+  for (const auto& entry : std::filesystem::directory_iterator(staged / "timelines", error)) files.push_back(std::filesystem::path("timelines") / entry.path().filename());
+  files.push_back("run.json");
+  error.clear();
+  for (const auto& file : files) {
+    std::filesystem::rename(staged / file, folder / file, error);
+    if (error) throw RunError(fmt::format("{}: cannot be written: {}", (folder / file).string(), error.message()));
+  }
+  std::filesystem::remove_all(staged, error);
 }
 
 ReportModel read_run_folder(const std::filesystem::path& folder) {

@@ -14,11 +14,9 @@ namespace bubblescope {
 /// The report of a run, timelines included; `complete` (analysis/report.hpp) has not been called yet.
 ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command);
 
-/// Removes what an earlier run left under the names that this one uses: run.json, profile, reports, timelines.
-void clear_run_folder(const std::filesystem::path& folder);
-
-/// Writes timelines/, profile.json and, last, run.json. Each file gets its name when it is whole, and
-/// what an earlier run left is cleared first, so the folder never mixes two runs that look like one.
+/// Writes timelines/, profile.json and, last, run.json. When all of them are whole, those of an earlier run
+/// and its reports make room for them, so the folder never mixes two runs that look like one. Throws
+/// RunError where something cannot be written.
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile);
 
 /// What `write_run_folder` wrote. Throws InputError that names the file and what is wrong.

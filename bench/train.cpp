@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "bench/commands.hpp"
 #include "bench/cpu_backend.hpp"
 #include "bench/run_folder.hpp"
 #include "sim/core/error.hpp"
@@ -66,16 +67,22 @@ int train(const Scenario& scenario, const std::vector<Experiment>& experiments, 
         std::fflush(stdout);
       };
     }
-    const Trained trained = train_on_cpu(scenario, experiments[e], request);
+    Trained trained;
+    try {
+      trained = train_on_cpu(scenario, experiments[e], request);
+    } catch (const InputError&) {
+      if (order.json && e > 0) print_json({{"schema_version", 1}, {"results", results}});
+      throw;
+    }
     results.push_back(trained_json(labels[e], trained, request));
     if (!order.json) tell_end(labels[e], trained, request);
+    if (!trained.failure.empty()) fmt::print(stderr, "bubblescope: {}: {}\n", labels[e], trained.failure);
     if (trained.status == "failed") {
-      fmt::print(stderr, "bubblescope: {}: {}; the losses of {} iterations are in {}, and a checkpoint written before stays as it was\n", labels[e], trained.failure,
-                 trained.iterations, request.log.string());
+      fmt::print(stderr, "bubblescope: the losses of {} iterations are in {}, and a checkpoint written before stays as it was\n", trained.iterations, request.log.string());
     }
-    if (trained.status != "complete") code = 1;
+    if (trained.status != "complete" || !trained.failure.empty()) code = 1;
   }
-  if (order.json) fmt::print("{}\n", nlohmann::json{{"schema_version", 1}, {"results", results}}.dump(2));
+  if (order.json) print_json({{"schema_version", 1}, {"results", results}});
   return code;
 }
 

@@ -62,8 +62,8 @@ std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& prog
 /// Trains on `ranks`, made by `torch_backend(config)` for `program` (with communication). A run that
 /// was stopped and resumed ends bit-identical to one that was not. Where an op fails (a loss that is
 /// not a number) the log says so and holds what was trained until then; the last checkpoint stays as it
-/// was. Throws RunError where a checkpoint cannot be written, InputError where the one to resume from is
-/// unusable or of another run.
+/// was. A checkpoint that cannot be written is a failure in the log, too. Throws InputError where the one to
+/// resume from is unusable or of another run.
 TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& config, const TrainOptions& options);
 
 }  // namespace bubblescope

@@ -84,8 +84,13 @@ Trained train_on_cpu(const Scenario& scenario, const Experiment& experiment, con
   options.progress = [&](std::int64_t) { progress.advance(); };
   options.epoch_done = [&](const TrainingLog& log) {
     const EpochResult& epoch = log.epochs.back();
-    keep(log, "running");
     progress.done();
+    // The training is worth more than its log; whether that is there in the end is told then.
+    try {
+      keep(log, "running");
+    } catch (const RunError& error) {
+      fmt::print(stderr, "bubblescope: {}: {}; the training goes on\n", label, error.what());
+    }
     if (request.epoch_done) {
       request.epoch_done(fmt::format("{}: epoch {} (iteration {}): loss {:.4f}, test loss {:.4f}, test accuracy {}", label, epoch.epoch, epoch.iteration, epoch.loss,
                                      epoch.test.loss, percent(epoch.test.accuracy)));
@@ -102,7 +107,11 @@ Trained train_on_cpu(const Scenario& scenario, const Experiment& experiment, con
     result.test_loss = log.epochs.back().test.loss;
     result.test_accuracy = log.epochs.back().test.accuracy;
   }
-  keep(log, result.status);
+  try {
+    keep(log, result.status);
+  } catch (const RunError& error) {
+    result.failure += (result.failure.empty() ? "" : "; ") + std::string(error.what());
+  }
   return result;
 }
 

@@ -23,7 +23,7 @@ void write_training_log(const TrainingLog& log, const std::string& label, const 
                      {"planned_iterations", planned},
                      {"epochs", epochs},
                      {"losses", log.losses}};
-  write_file(file, root.dump(1) + "\n");
+  write_file(file, root.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace bubblescope

@@ -7,12 +7,11 @@
 #include <map>
 
 #include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
 #include "sim/core/sweep.hpp"
 
 namespace bubblescope {
 namespace {
-
-std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
 
 /// Builds one graph; the steps are called in the order in which they stand here.
 class Builder {

@@ -56,7 +56,7 @@ StageCosts Costs::at(std::int64_t samples) const {
   if (by_size.empty()) throw InputError(fmt::format("no costs are known ({})", source.empty() ? "no source" : source));
   if (const auto exact = by_size.find(samples); exact != by_size.end()) return exact->second;
   if (by_size.size() == 1) {
-    throw InputError(fmt::format("the costs of a microbatch of {} samples are not known, only {} ({}); expected that size, or two sizes to go by",
+    throw ShapeError(fmt::format("the costs of a microbatch of {} samples are not known, only {} ({}); expected that size, or two sizes to go by",
                                  samples, by_size.begin()->first, source.empty() ? "no source" : source));
   }
   auto upper = by_size.upper_bound(samples);

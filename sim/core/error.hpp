@@ -16,7 +16,7 @@ class InputError : public std::runtime_error {
 };
 
 /// An InputError that is about one schedule alone: it cannot have the ranks, microbatches or cuts that were
-/// asked for, though others may. `--schedule all` goes on without it.
+/// asked for, or its costs are not known, though others may. `--schedule all` goes on without it.
 class ShapeError : public InputError {
  public:
   using InputError::InputError;

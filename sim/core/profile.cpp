@@ -85,7 +85,7 @@ Costs costs_of(const CostProfile& profile, std::string_view schedule) {
   if (costs.by_size.empty()) {
     std::string names;
     for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
-    throw InputError(fmt::format("the profile has no measurement of '{}'; it has {}", schedule, names.empty() ? "none at all" : names));
+    throw ShapeError(fmt::format("the profile has no measurement of '{}'; it has {}", schedule, names.empty() ? "none at all" : names));
   }
   return costs;
 }

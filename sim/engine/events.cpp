@@ -6,13 +6,12 @@
 #include <set>
 #include <tuple>
 
+#include "sim/core/index.hpp"
 #include "sim/core/sweep.hpp"
 #include "sim/engine/timing.hpp"
 
 namespace bubblescope {
 namespace {
-
-std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
 
 /// Compute ops under way on cores that several ranks may use. A core is shared equally by the ops on
 /// it; an op on several cores goes at their mean share. Besides, with other cores busy an op takes

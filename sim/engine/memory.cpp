@@ -60,12 +60,10 @@ class Changes {
       case Kind::SEND_F:
       case Kind::SEND_B: {
         // An entry is the receiver's memory from its acceptance on; a transfer from its start.
-        const bool forward = op.kind == Kind::SEND_F;
-        const Stage to = forward ? links_.next[stage] : links_.previous[stage];
+        const Stage to = peer_stage(links_, op);
         if (to < 0) break;
-        const Channel& channel = forward ? program_.channel(op.stage, to) : program_.channel(to, op.stage);
-        const Nanos from = channel.send == Send::holding ? span.end : span.start;
-        put(program_.stage_rank[static_cast<std::size_t>(to)], from, boundary(forward ? op.stage : to), 0, Part::queue);
+        const Nanos from = channel_of(program_, links_, op).send == Send::holding ? span.end : span.start;
+        put(program_.stage_rank[static_cast<std::size_t>(to)], from, boundary(boundary_stage(links_, op)), 0, Part::queue);
         break;
       }
       default:

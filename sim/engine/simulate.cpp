@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "sim/core/error.hpp"
 #include "sim/core/tracks.hpp"
 #include "sim/engine/timing.hpp"
@@ -67,6 +70,19 @@ Timeline make_timeline(const Program& program, const ConstraintGraph& graph, con
   return timeline;
 }
 
+namespace {
+
+/// Idle times are summed over ranks.
+void require_summable(const Program& program, const Timeline& timeline) {
+  Nanos end = 0;
+  for (const Span& span : timeline.spans) end = std::max(end, span.end);
+  const Nanos most = std::numeric_limits<Nanos>::max() / std::max(1, program.ranks());
+  if (end <= most) return;
+  throw InputError(fmt::format("'{}' takes {} on {} ranks; expected at most {}", program.schedule, format_duration(end), program.ranks(), format_duration(most)));
+}
+
+}  // namespace
+
 Simulation simulate(const Program& program, const StageCosts& costs, const Cluster& cluster, const SimulateOptions& options) {
   const bool shared = needs_events(program, costs, cluster);
   if (options.engine == Engine::sweep && shared) {
@@ -82,6 +98,7 @@ Simulation simulate(const Program& program, const StageCosts& costs, const Clust
 
   Simulation result;
   result.timeline = make_timeline(program, graph, timing);
+  require_summable(program, result.timeline);
   if (!cycle.empty()) {
     Deadlock deadlock;
     for (const OpIndex op : cycle) deadlock.cycle.push_back(fmt::format("rank {}: {}", timing.rank_of(op), cell(program, timing.op_at(op))));

@@ -96,9 +96,10 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
       ++op;
     }
   }
-  // Idle times are summed over ranks, and ranks that share cores take longer.
+  // Ranks that share cores take longer, at worst as if one did the work of all.
+  const bool shared = std::any_of(cluster.devices.begin(), cluster.devices.end(), [](const DeviceSpec& d) { return !d.cores.empty(); });
   constexpr double kMost = 9e17;
-  const double most = kMost / std::max(1, program.ranks());
+  const double most = kMost / (shared ? std::max(1, program.ranks()) : 1);
   if (total > most) {
     throw InputError(fmt::format("the ops and transfers of '{}' take {:.3g} years; expected times that add up to less than {:.3g}", program.schedule,
                                  years(total), years(most)));

@@ -67,7 +67,7 @@ StageCosts profiled(const std::filesystem::path& file, const Experiment& experim
   costs.source = file.string();
   for (const auto& [samples, measured] : costs.by_size) {
     if (measured.stages() == experiment.program.stages()) continue;
-    throw InputError(fmt::format("the profile {} was measured with {} stages, but the schedule has {}; expected a "
+    throw ShapeError(fmt::format("the profile {} was measured with {} stages, but the schedule has {}; expected a "
                                  "calibration of this scenario", file.string(), measured.stages(), experiment.program.stages()));
   }
   return costs.at(experiment.samples);

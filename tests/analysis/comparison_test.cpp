@@ -30,8 +30,8 @@ Comparison example() {
 TEST(ComparisonJson, has_the_errors_by_kind_and_rank) {
   const Json json = comparison_json(example());
   EXPECT_EQ(json["matched"], 2);
-  EXPECT_EQ(json["only_predicted"], 1);
-  EXPECT_EQ(json["only_measured"], 0);
+  EXPECT_EQ(json["only_in_a"], 1);
+  EXPECT_EQ(json["only_in_b"], 0);
   EXPECT_EQ(json["kinds"]["F"]["ops"], 1);
   EXPECT_DOUBLE_EQ(json["kinds"]["F"]["bias"], -0.2);
   EXPECT_DOUBLE_EQ(json["kinds"]["B"]["max"], 0);

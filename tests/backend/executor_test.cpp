@@ -310,7 +310,7 @@ TEST(Executor, refuses_programs_without_communication_and_the_wrong_number_of_ra
 }
 
 TEST(Executor, samples_memory_in_and_after_every_compute_op_where_the_device_knows_it) {
-  const Program program = scheduled("gpipe", 2, 3);
+  const Program program = scheduled("gpipe", 1, 3);
   Script script;
   script.memory = {4096, 8192};
   ScriptedBackend backend(script);
@@ -318,9 +318,31 @@ TEST(Executor, samples_memory_in_and_after_every_compute_op_where_the_device_kno
   const Execution execution = execute(program, ranks, {});
   std::size_t compute = 0;
   for (const Op& op : program.rows[0]) compute += is_compute(op.kind);
-  ASSERT_EQ(execution.timeline.memory.size(), 2u);
+  ASSERT_EQ(execution.timeline.memory.size(), 1u);
   ASSERT_EQ(execution.timeline.memory[0].size(), 2 * compute);
   for (std::size_t i = 0; i < 2 * compute; ++i) EXPECT_EQ(execution.timeline.memory[0][i].bytes, i % 2 == 0 ? 8192 : 4096);
+}
+
+TEST(Executor, counts_entries_as_memory_of_the_rank_they_wait_for) {
+  const Program program = scheduled("ppll", 2, 8, {{"queue", "3"}});
+  std::atomic<int> forwards{0};
+  Script script;
+  script.memory = {4096, 4096};
+  script.execute = [&](Rank rank, const Op& op) {
+    if (op.kind != Kind::F) return;
+    if (rank == 0) ++forwards;
+    // While rank 1 works on microbatch 0, rank 0 fills the queue with 1, 2 and 3, and has made 4.
+    while (rank == 1 && op.microbatch == 0 && forwards < 5) std::this_thread::yield();
+  };
+  ScriptedBackend backend(script);
+  Ranks ranks(backend, program, {});
+  const Execution execution = execute(program, ranks, {});
+  ASSERT_EQ(execution.timeline.memory.size(), 2u);
+  const auto larger = [](const MemorySample& a, const MemorySample& b) { return a.bytes < b.bytes; };
+  const auto most = [&](Rank rank) { return std::max_element(execution.timeline.memory[rank].begin(), execution.timeline.memory[rank].end(), larger)->bytes; };
+  EXPECT_EQ(most(0), 4096);
+  EXPECT_EQ(most(1), 4096 + 3 * 8);  // an entry is 8 bytes
+  EXPECT_EQ(execution.timeline.memory[1].back().bytes, 4096);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

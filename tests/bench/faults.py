@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import time
 
 from program import PROGRAM, SLOTS, InFolder, files_of, main, needs_torch, results, run
 from scenarios import mlp, null
@@ -50,6 +51,10 @@ class TooMuch(InFolder):
         self.assertIn("years", message)
         scenario = self.write("s.toml", mlp('name = "gpipe"').replace("samples = 64", "samples = 1000000000").replace("batch = 16", "batch = 1000000000").replace("[3, 8, 8]", "[3, 4096, 4096]"))
         self.assertRegex(self.fails(2, "predict", scenario), "petabyte|years")
+
+    def test_wide_programs_of_hours_are_predicted(self):
+        _, (result,) = results("predict", "--schedule", "gpipe", "--ranks", 512, "--microbatches", 8, "--cost", "F=20s,B=40s")
+        self.assertEqual(result["makespan_ns"], (8 + 512 - 1) * 60 * 10**9)
 
     def test_a_queue_longer_than_any_run_is_predicted_as_unbounded(self):
         shape = ["predict", "--schedule", "ppll", "--ranks", 2, "--microbatches", 4, "--cost", "F=1:3,LB=1"]
@@ -111,7 +116,24 @@ class Deadlock(InFolder):
 
 @needs_torch
 class Divergence(InFolder):
-    def test_a_run_says_where_and_keeps_what_the_others_measured(self):
+    def test_one_schedule_that_fails_leaves_the_others_their_results(self):
+        # The auxiliary loss is infinite; naive has none.
+        wild = self.write("s.toml", mlp('name = "ppll"', 'name = "naive"', extra='[auxiliary]\nname = "predsim"\nweights = {prediction = 1e300}\n')
+                          .replace('"mlp"\nimage = [3, 8, 8]\ndepth = 3\nwidth = 16', '"resnet32"'))
+        answer = run("run", wild, "--out", self.folder / "out", "--json")
+        self.assertEqual(answer.returncode, 1)
+        self.assertRegex(answer.stderr, r"bubblescope: ppll: .*loss of stage 0 in iteration 0 is -?(nan|inf)")
+        told = json.loads(answer.stdout)
+        self.assertEqual([result["schedule"] for result in told["results"]], ["naive"])
+        self.assertEqual([(failure["schedule"], failure["rounds"]) for failure in told["failures"]], [("ppll", 0)])
+        self.assertFalse(told["stopped"])
+        self.assertEqual(told["results"][0]["measured"]["spread"]["rounds"], 2)
+        stored = json.loads((self.folder / "out/run.json").read_text())
+        self.assertTrue(stored["partial"])
+        self.assertIn("loss of stage 0", next(schedule for schedule in stored["schedules"] if schedule["label"] == "ppll")["failure"])
+        self.assertRegex((self.folder / "out/report.md").read_text(), r"(?s)ppll.*no result")
+
+    def test_a_run_of_which_nothing_succeeds_says_where_and_keeps_no_report(self):
         # Weight decay alone multiplies the weights by 1 - 1e30 * 1e-4 in every step.
         wild = self.write("s.toml", mlp('name = "naive"', 'name = "ppll"', rate=1e30))
         message = self.fails(1, "run", wild, "--out", self.folder / "all")
@@ -119,6 +141,9 @@ class Divergence(InFolder):
         self.assertRegex(message, r"iteration \d+ is -?(nan|inf)")
         self.assertFalse((self.folder / "all/run.json").exists())
         self.assertFalse((self.folder / "all/report.html").exists())
+        answer = run("run", wild, "--json")
+        self.assertEqual(answer.returncode, 1)
+        self.assertEqual([failure["schedule"] for failure in json.loads(answer.stdout)["failures"]], ["naive", "ppll"])
 
     def test_training_ends_with_its_losses_kept_and_no_checkpoint(self):
         wild = self.write("s.toml", mlp('name = "1f1b"\nmicrobatches = 2', rate=1e30))
@@ -188,6 +213,47 @@ class Outputs(InFolder):
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertIn(b"gpipe", answer.stdout)
         self.assertIn(b"run.json", os.listdir(out))
+        answer = subprocess.run([PROGRAM, "run", self.folder / "s.toml", "--json", "--out", out], capture_output=True, timeout=60)
+        self.assertEqual(json.loads(answer.stdout)["results"][0]["schedule"], "gpipe")
+
+    @needs_torch
+    def test_a_training_in_a_folder_that_is_no_utf8_tells_its_end(self):
+        out = os.fsencode(self.folder) + b"/bad\xff"
+        answer = subprocess.run([PROGRAM, "run", self.write("t.toml", mlp('name = "naive"', epochs=1)), "--train", "--json", "--out", out], capture_output=True, timeout=60)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertEqual(json.loads(answer.stdout)["results"][0]["status"], "complete")
+
+    def test_a_device_is_written_to_and_a_link_is_kept(self):
+        export = ["export", "--schedule", "gpipe", "--ranks", 2, "--microbatches", 2, "--as", "torch-csv", "-o"]
+        self.assertEqual(run(*export, self.folder / "whole.csv").returncode, 0)
+        whole = (self.folder / "whole.csv").read_text()
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(run(*export, pipe).returncode, 0)
+        self.assertEqual(reader.communicate(timeout=60)[0], whole)
+        self.assertTrue(pipe.is_fifo())
+        (self.folder / "link.csv").symlink_to(self.write("target.csv", "old"))
+        self.assertEqual(run(*export, self.folder / "link.csv").returncode, 0)
+        self.assertTrue((self.folder / "link.csv").is_symlink())
+        self.assertEqual((self.folder / "target.csv").read_text(), whole)
+
+    def test_what_a_killed_process_left_is_removed_before_the_next_run(self):
+        old = time.time() - 3600
+        dead, alive, young = (self.write(f"out/{name}", "half") for name in ["a.checkpoint.4194999.partial", f"b.checkpoint.{os.getpid()}.partial", "c.checkpoint.4194999.partial"])
+        for file in [dead, alive]:
+            os.utime(file, (old, old))
+        self.assertEqual(run("run", self.write("s.toml", self.SCENARIO), "--out", self.folder / "out").returncode, 0)
+        self.assertEqual([file.exists() for file in [dead, alive, young]], [False, True, True])
+
+    @needs_torch
+    def test_a_log_that_cannot_be_written_does_not_cost_the_training(self):
+        out = self.folder / "out"
+        (out / "naive.training.json").mkdir(parents=True)
+        answer = run("run", self.write("t.toml", mlp('name = "naive"', epochs=2)), "--train", "--out", out)
+        self.assertEqual(answer.returncode, 1)
+        self.assertIn("naive.training.json: cannot be written: Is a directory; the training goes on", answer.stderr)
+        self.assertTrue((out / "naive.checkpoint").exists())
 
     def test_a_full_disk_loses_nothing_that_was_on_the_terminal(self):
         out = self.folder / "disk"
@@ -215,6 +281,10 @@ class StoredFiles(InFolder):
         self.assertEqual(run("predict", with_profile).returncode, 0)
         self.assertRegex(self.fails(2, "predict", self.write("q.toml", self.profiled('name = "naive"'))), r"no measurement of 'naive'; it has 'gpipe'")
         self.assertRegex(self.fails(2, "predict", self.write("q.toml", self.profiled('name = "gpipe"\nmicrobatches = 3', ranks=3, batch=9))), r"p\.json was measured with 2 stages, but the schedule has 3")
+        several = self.write("r.toml", self.profiled('name = "gpipe"\nmicrobatches = 2'))
+        _, told = results("predict", several, "--schedule", "all")
+        self.assertEqual({result["schedule"] for result in told if not result["skipped"]}, {"gpipe"})
+        self.assertTrue(any("no measurement of 'naive'" in (result["skipped"] or "") for result in told))
         text = profile.read_text()
         for damaged in [text[:len(text) // 2], "", "[]", '{"schema_version": 9}', text.replace('"count"', '"cunt"')]:
             profile.write_text(damaged)

@@ -115,11 +115,21 @@ class Measuring(InFolder):
         self.assertEqual([result["schedule"] for result in json.loads(output)["results"]], ["gpipe"])
 
     def test_ctrl_c_in_the_first_execution_keeps_the_calibration(self):
-        code, output, error = self.start(slow("gpipe")).wait_for("running gpipe").send(signal.SIGINT).ended()
+        code, output, error = self.start(slow("gpipe", forward="60ms")).wait_for("running gpipe").send(signal.SIGINT).ended()
         self.assertEqual((code, output), (1, ""))
         self.assertIn("interrupted before one schedule was measured; the calibrations until then are in", error)
         self.assertEqual(files_of(self.folder / "out"), ["profile.json"])
         self.assertEqual(json.loads((self.folder / "out/profile.json").read_text())["measurements"][0]["schedule"], "gpipe")
+
+    def test_ctrl_c_before_anything_was_measured_leaves_an_earlier_run_as_it_was(self):
+        self.assertEqual(run("run", self.write("first.toml", null('name = "gpipe"\nmicrobatches = 2')), "--out", self.folder / "out").returncode, 0)
+        before = {name: (self.folder / "out" / name).read_bytes() for name in files_of(self.folder / "out")}
+        code, _, error = self.start(slow("gpipe", forward="60ms")).wait_for("running gpipe").send(signal.SIGINT).ended()
+        self.assertEqual(code, 1)
+        self.assertIn("unfinished.profile.json", error)
+        after = {name: (self.folder / "out" / name).read_bytes() for name in files_of(self.folder / "out")}
+        self.assertEqual(set(after) - set(before), {"unfinished.profile.json"})
+        self.assertEqual({name: after[name] for name in before}, before)
 
     def test_a_second_ctrl_c_ends_it_at_once(self):
         # One op takes an hour: nobody waits for its end.
