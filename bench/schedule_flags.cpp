@@ -13,6 +13,11 @@
 #include "sim/schedules/registry.hpp"
 
 namespace bubblescope {
+namespace {
+
+Link link_of(const ScheduleFlags& flags) { return {flags.latency.empty() ? 0 : parse_duration(flags.latency), 0}; }
+
+}  // namespace
 
 void add_shape_flags(CLI::App& command, ScheduleFlags& flags) {
   command.add_option("--schedule", flags.schedule, "Schedules by name, separated by commas, or 'all'");
@@ -86,7 +91,10 @@ void require_options_used(const std::vector<std::string>& schedules, const std::
 Program generate_from_flags(const std::string& schedule, const ScheduleFlags& flags) {
   if (flags.ranks < 0) throw InputError("--ranks is missing: how many devices there are");
   if (flags.microbatches < 0) throw InputError("--microbatches is missing: how many of them one iteration has");
-  return generate(find_schedule(schedule), {flags.ranks, flags.microbatches, options_of(schedule, flags.options)});
+  ScheduleShape shape{flags.ranks, flags.microbatches, options_of(schedule, flags.options)};
+  if (!flags.cost.empty()) shape.costs = [list = parse_cost_list(flags.cost)](const Program& placed) { return stage_costs(list, placed); };
+  if (flags.ranks > 0) shape.cluster = uniform_cluster(flags.ranks, link_of(flags));
+  return generate(find_schedule(schedule), std::move(shape));
 }
 
 std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options) {
@@ -108,7 +116,7 @@ Case make_case(const std::string& label, const std::string& schedule, Program co
   result.schedule = schedule;
   result.iterations = flags.iterations;
   result.costs = stage_costs(parse_cost_list(flags.cost), compute_order);
-  result.cluster = uniform_cluster(compute_order.ranks(), {flags.latency.empty() ? 0 : parse_duration(flags.latency), 0});
+  result.cluster = uniform_cluster(compute_order.ranks(), link_of(flags));
   apply_channel(compute_order, flags);
   result.program = std::move(compute_order);
   // Where the order alone already deadlocks there is nothing to lower: predict_case shows the cycle.

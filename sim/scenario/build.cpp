@@ -73,6 +73,12 @@ StageCosts profiled(const std::filesystem::path& file, const Experiment& experim
   return costs.at(experiment.samples);
 }
 
+/// How the model is cut for the experiment's program.
+void cut(const Scenario& scenario, const LayerGraph& model, bool local, Experiment& experiment) {
+  experiment.cuts = cut_points(scenario, model, experiment.program.stages());
+  if (local) experiment.auxiliaries = build_auxiliaries(auxiliary_spec(scenario.auxiliary), model, experiment.cuts);
+}
+
 /// The costs of one schedule's stages. Bytes come from the model wherever there is one.
 StageCosts experiment_costs(const Scenario& scenario, const Experiment& experiment, const LayerGraph* model) {
   const CostsConfig& costs = scenario.costs;
@@ -100,21 +106,26 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
   if (microbatches > std::numeric_limits<std::int32_t>::max()) {
     throw InputError(fmt::format("one iteration has {} microbatches; expected at most {}", microbatches, std::numeric_limits<std::int32_t>::max()));
   }
+  std::optional<LayerGraph> model;
+  if (needs_model(scenario)) model = build_model(model_spec(scenario.model));
+  const LayerGraph* layers = model ? &*model : nullptr;
+  const auto costs = [&](const Program& placed) {
+    Experiment searched = experiment;
+    searched.program = placed;
+    if (model) cut(scenario, *model, schedule.local, searched);
+    return experiment_costs(scenario, searched, layers);
+  };
   Program program = generate(schedule, {
       .ranks = scenario.cluster.ranks,
       .microbatches = static_cast<std::int32_t>(microbatches),
       .options = experiment.config.options,
+      .costs = costs,
+      .cluster = schedule.searched ? build_cluster(scenario) : Cluster{},
   });
   if (!schedule.local) program.channels.front() = channel_mode(scenario.cluster.channel);
   experiment.program = add_send_recv(program);
-
-  std::optional<LayerGraph> model;
-  if (needs_model(scenario)) {
-    model = build_model(model_spec(scenario.model));
-    experiment.cuts = cut_points(scenario, *model, program.stages());
-    if (schedule.local) experiment.auxiliaries = build_auxiliaries(auxiliary_spec(scenario.auxiliary), *model, experiment.cuts);
-  }
-  experiment.costs = experiment_costs(scenario, experiment, model ? &*model : nullptr);
+  if (model) cut(scenario, *model, schedule.local, experiment);
+  experiment.costs = experiment_costs(scenario, experiment, layers);
   return experiment;
 }
 

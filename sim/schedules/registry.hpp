@@ -2,6 +2,7 @@
 // one line in registry.cpp.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -9,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/core/cluster.hpp"
+#include "sim/core/costs.hpp"
 #include "sim/core/program.hpp"
 
 namespace bubblescope {
@@ -29,6 +32,11 @@ struct ScheduleShape {
   std::int32_t ranks = 1;
   std::int32_t microbatches = 1;               ///< per iteration
   std::map<std::string, std::string> options = {};  ///< by name; what is missing has its default
+  /// For schedules that are searched: the costs of a Program's stages, asked for with their placement and
+  /// no ops, and the links between ranks. Where none are given F, I and W of a rank's share take one
+  /// microsecond each, and a message no time.
+  std::function<StageCosts(const Program&)> costs = {};
+  Cluster cluster = {};
 };
 
 struct Schedule {
@@ -40,6 +48,7 @@ struct Schedule {
   std::vector<ScheduleOption> options;
   bool local = false;   ///< trains with local losses and auxiliary networks
   bool flush = true;    ///< one update per iteration; else one per microbatch
+  bool searched = false;  ///< the order depends on the costs
   Program (*generate)(const ScheduleShape& shape) = nullptr;
 };
 
