@@ -35,7 +35,7 @@ Program generate_deepspeed(const ScheduleShape& shape) {
     const bool first = r == 0, last = r == ranks - 1;
     const auto valid = [&](const Step& step) { return step.microbatch >= 0 && step.microbatch < shape.microbatches; };
     Step before;
-    for (std::int32_t s = 0; s < 2 * (shape.microbatches + ranks - 1) + 1; ++s) {
+    for (std::int32_t s = 0; s < 2 * (shape.microbatches + ranks - 1); ++s) {
       Step now = step_of(s, r, ranks);
       if (s < (now.forward ? r : 2 * ranks - 1 - r)) now.microbatch = -1;  // division rounds towards 0
       const auto put = [&](Kind kind, const Step& step) {
