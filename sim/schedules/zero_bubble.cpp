@@ -2,7 +2,8 @@
 // which waits for nobody and fills gaps. Qi et al., arXiv 2401.10241, figures 2 and 3.
 //
 //   H1, rank r: p-r forwards, then I; W where more than r of them are owed; F. Activations as 1F1B has.
-//   H2, rank r: 2(p-r)-1 forwards, then I and F in turn, from the last F on I and W. Twice the activations.
+//   H2, rank r: 2(p-r)-1 forwards, then I; W where more than 2r of them are owed; F. At most 2p-1
+//   activations. Putting every W off until the forwards are out takes as long, and m activations.
 //
 //   2 ranks, 3 microbatches, F = I = W, zb-h1
 //   rank 0  F0 F1 .. I0 W0 F2 I1 W1 I2 W2
@@ -26,12 +27,11 @@ class Row {
   Row(std::vector<Op>& ops, Stage stage, Microbatch microbatches) : ops_(ops), stage_(stage), microbatches_(microbatches) {
     ops_.reserve(3 * static_cast<std::size_t>(microbatches) + 2);
   }
-  bool more_forwards() const { return forwards_ < microbatches_; }
   bool more_inputs() const { return inputs_ < microbatches_; }
   Microbatch owed() const { return inputs_ - weights_; }  ///< weight gradients
-  void forward() { ops_.push_back(make_op(Kind::F, stage_, forwards_++)); }
+  /// So many, or what is left.
   void forwards(Microbatch count) {
-    while (count-- > 0 && more_forwards()) forward();
+    for (; count > 0 && forwards_ < microbatches_; --count) ops_.push_back(make_op(Kind::F, stage_, forwards_++));
   }
   void input() { ops_.push_back(make_op(Kind::I, stage_, inputs_++)); }
   void weight() { ops_.push_back(make_op(Kind::W, stage_, weights_++)); }
@@ -43,34 +43,22 @@ class Row {
   Microbatch forwards_ = 0, inputs_ = 0, weights_ = 0;
 };
 
-void fill_h1(Row& row, Rank rank, std::int32_t ranks) {
-  row.forwards(ranks - rank);
+/// `depth`: 1 for H1, 2 for H2.
+void fill(Row& row, Rank rank, std::int32_t ranks, std::int32_t depth) {
+  row.forwards(depth * (ranks - rank) - (depth - 1));
   while (row.more_inputs()) {
     row.input();
-    if (row.owed() > rank) row.weight();
+    if (row.owed() > depth * rank) row.weight();
     row.forwards(1);
   }
   while (row.owed() > 0) row.weight();
 }
 
-void fill_h2(Row& row, Rank rank, std::int32_t ranks) {
-  row.forwards(2 * (ranks - rank) - 1);
-  while (row.more_inputs()) {
-    row.input();
-    if (row.more_forwards()) {
-      row.forward();
-    } else {
-      row.weight();
-    }
-  }
-  while (row.owed() > 0) row.weight();
-}
-
-Program generate_zero_bubble(const std::string& name, const ScheduleShape& shape, void (*fill)(Row&, Rank, std::int32_t)) {
+Program generate_zero_bubble(const std::string& name, const ScheduleShape& shape, std::int32_t depth) {
   Program program = make_program(name, shape.ranks, shape.microbatches, placement_loop(shape.ranks, 1));
   for (Rank r = 0; r < shape.ranks; ++r) {
     Row row(program.rows[static_cast<std::size_t>(r)], r, shape.microbatches);
-    fill(row, r, shape.ranks);
+    fill(row, r, shape.ranks, depth);
   }
   append_flush(program, option_number(find_schedule(name), shape, "clip") != 0);
   return program;
@@ -86,17 +74,17 @@ Schedule zb_h1_schedule() {
   schedule.memory = "p microbatches, until their W";
   schedule.bubble = "(p-1)(F+I-W) idle inside each rank's span";
   schedule.options = {clip_option()};
-  schedule.generate = [](const ScheduleShape& shape) { return generate_zero_bubble("zb-h1", shape, fill_h1); };
+  schedule.generate = [](const ScheduleShape& shape) { return generate_zero_bubble("zb-h1", shape, 1); };
   return schedule;
 }
 
 Schedule zb_h2_schedule() {
   Schedule schedule = zb_h1_schedule();
   schedule.name = "zb-h2";
-  schedule.title = "ZB-H2: a longer warm-up, no bubble inside a rank's span, twice 1F1B's memory";
-  schedule.memory = "2p microbatches, until their W";
+  schedule.title = "ZB-H2: a longer warm-up, no bubble inside a rank's span, twice the memory";
+  schedule.memory = "2p-1 microbatches, until their W";
   schedule.bubble = "(p-1)(F+I-2W) idle inside each rank's span, 0 where F = I = W";
-  schedule.generate = [](const ScheduleShape& shape) { return generate_zero_bubble("zb-h2", shape, fill_h2); };
+  schedule.generate = [](const ScheduleShape& shape) { return generate_zero_bubble("zb-h2", shape, 2); };
   return schedule;
 }
 

@@ -14,6 +14,7 @@
 #include "sim/engine/memory.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/sim/fitting_shape.hpp"
 
 namespace bubblescope {
 namespace {
@@ -342,7 +343,7 @@ TEST(Simulate, sweep_and_events_give_the_same_timeline_for_every_schedule) {
   EXPECT_TRUE(rc::check([] {
     const auto& schedule = schedules()[*rc::gen::inRange<std::size_t>(0, schedules().size())];
     const int p = *rc::gen::inRange(1, 6), m = p * *rc::gen::inRange(1, 4);
-    Program program = generate(schedule, {p, m});
+    Program program = generate_fitting(schedule, {p, m});
     const std::string mode = *rc::gen::element<std::string>("async", "rank", "data", "edge");
     if (!schedule.local) program.channels = {channel_mode(mode)};
     StageCosts costs = costs_of(program, *rc::gen::inRange(1, 1000), *rc::gen::inRange(0, 1000), *rc::gen::inRange(0, 1000));
@@ -351,7 +352,7 @@ TEST(Simulate, sweep_and_events_give_the_same_timeline_for_every_schedule) {
       costs.at(s, Kind::F).launches = *rc::gen::inRange(0, 5);
       costs.bytes(s).output = *rc::gen::inRange(0, 5000);
     }
-    Cluster cluster = uniform_cluster(p, {*rc::gen::inRange(0, 300), 1e9, *rc::gen::element(0.0, 2e9)});
+    Cluster cluster = uniform_cluster(program.ranks(), {*rc::gen::inRange(0, 300), 1e9, *rc::gen::element(0.0, 2e9)});
     const bool launching = *rc::gen::arbitrary<bool>();
     for (auto& device : cluster.devices) {
       device.launch = launching ? 50 : 0;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "sim/core/cost_list.hpp"
+#include "sim/engine/memory.hpp"
 #include "sim/engine/simulate.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"

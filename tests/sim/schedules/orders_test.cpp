@@ -35,8 +35,8 @@ INSTANTIATE_TEST_SUITE_P(All, Orders,
                                          Order{"interleaved-zb", {{"chunks", "4"}}, "interleavedzb_v4"}, Order{"zb1p", {}, "zb1p_torch"},
                                          Order{"zbv", {}, "zbv_torch"}, Order{"dualpipev", {}, "dualpipev"}, Order{"dualpipe", {}, "dualpipe"},
                                          Order{"chimera", {}, "chimera_2pipes"}),
-                         [](const auto& info) {
-                           std::string name = info.param.schedule + "_of_" + info.param.oracle;
+                         [](const auto& one) {
+                           std::string name = one.param.schedule + "_of_" + one.param.oracle;
                            for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
                          });

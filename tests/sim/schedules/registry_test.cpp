@@ -11,6 +11,7 @@
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
 #include "sim/lower/send_recv.hpp"
+#include "tests/sim/fitting_shape.hpp"
 
 namespace bubblescope {
 namespace {
@@ -135,7 +136,7 @@ Request any_request() {
 TEST(Registry, every_schedule_is_valid_before_and_after_lowering) {
   EXPECT_TRUE(rc::check([] {
     const Request request = any_request();
-    const Program program = generate(*request.schedule, request.shape);
+    const Program program = generate_fitting(*request.schedule, request.shape);
     for (const Program& checked : {program, add_send_recv(program)}) {
       for (const Finding& finding : validate(checked)) RC_FAIL(request.schedule->name + ": " + describe(finding));
     }
