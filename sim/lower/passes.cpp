@@ -2,12 +2,16 @@
 #include "sim/lower/passes.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
+#include <map>
 #include <set>
 
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
+#include "sim/lower/send_recv.hpp"
 
 namespace bubblescope {
 namespace {
@@ -59,6 +63,33 @@ class Upcoming {
   };
   std::vector<Use> next_;
 };
+
+constexpr std::string_view kMerge = "merge-backward", kUnshard = "unshard", kReduce = "reduce-grad", kDefer = "defer-receives";
+
+/// Name -> number (-1 where none is given) of the passes in a list.
+std::map<std::string, std::int32_t, std::less<>> wanted_passes(std::string_view list) {
+  std::map<std::string, std::int32_t, std::less<>> wanted;
+  const std::vector<std::string> names = lowering_names();
+  while (!list.empty()) {
+    const std::string_view item = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), item.size() + 1));
+    const std::size_t equals = item.find('=');
+    const std::string name(item.substr(0, equals));
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      throw InputError(fmt::format("unknown lowering pass '{}'; expected {}{}", name, fmt::join(names, ", "), suggestion(name, names)));
+    }
+    std::int32_t number = -1;
+    if (equals != std::string_view::npos) {
+      const std::string_view text = item.substr(equals + 1);
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+      if (name != kUnshard || error != std::errc() || end != text.data() + text.size() || number < 1) {
+        throw InputError(fmt::format("lowering pass '{}'; expected {}", item, name == kUnshard ? "a number of stages of at least 1, such as unshard=3" : "no number with it"));
+      }
+    }
+    if (!wanted.emplace(name, number).second) throw InputError(fmt::format("lowering pass '{}' twice; expected once", name));
+  }
+  return wanted;
+}
 
 bool contains(const std::vector<Stage>& stages, Stage stage) { return std::find(stages.begin(), stages.end(), stage) != stages.end(); }
 
@@ -190,6 +221,21 @@ Program defer_receives(const Program& program) {
     lowered.insert(lowered.end(), owed.begin(), owed.end());
     result.rows[at(r)] = std::move(lowered);
   }
+  return result;
+}
+
+std::vector<std::string> lowering_names() { return {std::string(kMerge), std::string(kUnshard), std::string(kReduce), std::string(kDefer)}; }
+
+Program lower(const Program& program, std::string_view list) {
+  const auto wanted = wanted_passes(list);
+  Program result = program;
+  if (wanted.contains(kMerge)) result = merge_backward(result);
+  if (const auto unshard = wanted.find(kUnshard); unshard != wanted.end()) {
+    result = unshard->second < 0 ? add_unshard_reshard(result) : add_unshard_reshard(result, unshard->second);
+  }
+  if (wanted.contains(kReduce)) result = add_reduce_grad(result);
+  result = add_send_recv(result);
+  if (wanted.contains(kDefer)) result = defer_receives(result);
   return result;
 }
 

@@ -4,6 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "sim/core/program.hpp"
 
@@ -27,5 +30,13 @@ Program add_reduce_grad(const Program& program);
 /// owed by the higher one come before a send to it, so that both do not send first. The order of the
 /// two sides of a channel may then differ: `validate` at V3 says where that deadlocks.
 Program defer_receives(const Program& program);
+
+/// Names for the passes above, in the order in which they apply.
+std::vector<std::string> lowering_names();
+
+/// Applies the passes that `list` names, separated by commas (`merge-backward,unshard=4,reduce-grad`; the
+/// number is `active`), in PyTorch's order whatever theirs, and places communication between them.
+/// Throws InputError that names what is no pass, or comes twice.
+Program lower(const Program& program, std::string_view list);
 
 }  // namespace bubblescope

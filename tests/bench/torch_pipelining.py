@@ -63,6 +63,21 @@ def ours(schedule, p, m, *options, form="torch-csv"):
     return [[cell for cell in row if cell] for row in csv.reader(io.StringIO(answer.stdout))]
 
 
+def without_order_of_reshards(rows):
+    """PyTorch reshards several stages at once in the order of a hash table."""
+    result = []
+    for row in rows:
+        result.append([])
+        run = []
+        for cell in [*row, None]:
+            if cell is not None and cell.endswith("RESHARD") and not cell.endswith("UNSHARD"):
+                run.append(cell)
+                continue
+            result[-1] += sorted(run) + ([cell] if cell else [])
+            run = []
+    return result
+
+
 @needs_torch
 class PyTorch(InFolder):
     @classmethod
@@ -137,6 +152,19 @@ class PyTorch(InFolder):
                         self.assertEqual(ours(name, p, m, form="torch-comms-csv"), text(lowered))
                     checked += 1
         self.assertGreater(checked, 40)
+
+    def test_programs_lowered_for_sharded_parameters_are_theirs(self):
+        for schedule, p, m, *options in [("gpipe", 4, 8), ("interleaved-1f1b", 4, 16, "--chunks", 4), ("interleaved-zb", 2, 6, "--chunks", 3), ("looped-bfs", 4, 8, "--chunks", 4),
+                                         ("zbv", 4, 8), ("dualpipev", 4, 10), ("zb1p", 4, 8)]:
+            for active in [1, 2, 3, 4]:
+                with self.subTest(schedule=schedule, p=p, m=m, active=active):
+                    theirs = {rank: self.torch._merge_bw(row) for rank, row in self.actions(ours(schedule, p, m, *options)).items()}
+                    stages = 1 + max(action.stage_index for row in theirs.values() for action in row)
+                    ranks = self.torch._validate_schedule(theirs, p, stages, m)
+                    theirs = {rank: self.torch._add_reduce_grad(self.torch._add_unshard_reshard(row, active), m) for rank, row in theirs.items()}
+                    theirs = self.torch._add_send_recv(theirs, stage_to_rank=lambda s: ranks[s], num_stages=stages)
+                    mine = ours(schedule, p, m, *options, "--lower", f"merge-backward,reduce-grad,unshard={active}", form="torch-comms-csv")
+                    self.assertEqual(without_order_of_reshards(mine), without_order_of_reshards(text(theirs)))
 
 
 if __name__ == "__main__":
