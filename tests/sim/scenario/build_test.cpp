@@ -261,6 +261,24 @@ TEST(TinyScenarios, have_the_makespans_that_their_comments_state) {
   }
 }
 
+TEST(Build, every_direction_of_a_bidirectional_schedule_is_a_whole_copy_of_the_model) {
+  Scenario scenario = read_scenario(kScenarios / "demo.toml");
+  ScheduleConfig config;
+  config.name = config.label = "chimera";
+  config.microbatches = 4;
+  const Experiment both = build_experiment(scenario, config);
+  config.name = config.label = "gpipe";
+  const Experiment one = build_experiment(scenario, config);
+  ASSERT_EQ(both.program.stages(), 2 * one.program.stages());
+  EXPECT_EQ(both.cuts, one.cuts);
+  for (Stage s = 0; s < one.program.stages(); ++s) {
+    for (const Stage copy : {s, one.program.stages() + s}) {
+      EXPECT_EQ(both.costs.bytes(copy), one.costs.bytes(s)) << copy;
+      EXPECT_EQ(both.costs.at(copy, Kind::F), one.costs.at(s, Kind::F)) << copy;
+    }
+  }
+}
+
 TEST(TinyScenarios, there_is_one_for_every_schedule) {
   std::set<std::string> covered;
   for (const auto& entry : std::filesystem::directory_iterator(kScenarios / "tiny")) {
