@@ -16,10 +16,8 @@ from scenarios import null
 MEMORY = 4 << 30
 SANITIZED = any(mark in PROGRAM.read_bytes() for mark in (b"__asan_init", b"__tsan_init"))
 SECONDS = 600 if SANITIZED else 60  # a call takes milliseconds, rarely seconds; only a hang reaches this
-NUMBERS = ["0", "-1", "1", "2", "7", "255", "256", "32767", "32768", "65536", "2147483647", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
+NUMBERS = ["0", "-1", "1", "2", "7", "255", "256", "2000", "2147483647", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
            "-9223372036854775808", "1e308", "-1e308", "1e-308", "nan", "inf", "0.5", "99999999999999999999999999"]
-if SANITIZED:  # programs of millions of ops are left to the others
-    NUMBERS = [number for number in NUMBERS if not 10_000 < abs(float(number)) < 1_000_000]
 WORDS = ["null", "true", "[]", "{}", '""', "F", "LB", "(", ")OVERLAP_F_B", ";", ",", "\n", "-", "@", "#", "=", "[[schedule]]", "\0", "\xff", "\xe2\x80\xa8", "[" * 3000, "(" * 3000]
 
 
