@@ -122,7 +122,7 @@ namespace {
 
 /// Removes the files of an earlier run; timelines too, since this run may have other schedules.
 void clear_run_folder(const std::filesystem::path& folder) {
-  for (const char* name : {"run.json", "report.html", "report.md", "report.json", "profile.json"}) remove_stale(folder / name);
+  for (const char* name : {"run.json", "report.html", "report.md", "report.json", "profile.json", "unfinished.profile.json"}) remove_stale(folder / name);
   std::error_code none;
   std::vector<std::filesystem::path> timelines;
   for (const auto& entry : std::filesystem::directory_iterator(folder / "timelines", none)) {

@@ -50,7 +50,7 @@ Program generate_chimera(const ScheduleShape& shape) {
     row.reserve(slots.size() + 3);
     for (const Slot& slot : slots) row.push_back(slot.op);
   }
-  append_flush(program, option_number(find_schedule("chimera"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

@@ -53,7 +53,7 @@ Program generate_deepspeed(const ScheduleShape& shape) {
       before = now;
     }
   }
-  append_flush(program, option_number(find_schedule("deepspeed"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

@@ -125,7 +125,7 @@ Program generate_dualpipe(const ScheduleShape& shape) {
     const std::int32_t position = std::min(r, ranks - 1 - r);
     fill(row, position, ranks / 2, total / 2, position == ranks / 2 - 1);
   }
-  append_flush(program, option_number(find_schedule("dualpipe"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 
@@ -139,7 +139,7 @@ Program generate_dualpipev(const ScheduleShape& shape) {
     Row row(program, r, {Side{r, 0, 0}, Side{2 * ranks - 1 - r, 0, 0}});
     fill(row, r, ranks, shape.microbatches, r == ranks - 1);
   }
-  append_flush(program, option_number(find_schedule("dualpipev"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

@@ -37,7 +37,8 @@ std::int32_t accumulation(const Schedule& schedule, const ScheduleShape& shape) 
                                shape.microbatches, accumulate));
 }
 
-void append_flush(Program& program, bool clip) {
+void append_flush(Program& program, const ScheduleShape& shape) {
+  const bool clip = option_number(find_schedule(program.schedule), shape, "clip") != 0;
   const ChainLinks links = chain_links(program);
   const auto put = [&](std::vector<Op>& row, Kind kind, Stage stage) {
     Op op = make_op(kind, stage, -1);

@@ -30,7 +30,8 @@ ScheduleOption accumulate_option();
 /// Its value. Throws ShapeError where it does not divide the microbatches.
 std::int32_t accumulation(const Schedule& schedule, const ScheduleShape& shape);
 
-/// Ends every row of a flushing pipeline: where `clip`, one SYNC; then one U per stage of the rank.
-void append_flush(Program& program, bool clip);
+/// Ends every row of a flushing pipeline: where the schedule's option `clip` is set, one SYNC; then one U
+/// per stage of the rank.
+void append_flush(Program& program, const ScheduleShape& shape);
 
 }  // namespace bubblescope

@@ -21,7 +21,7 @@ Program generate_gpipe(const ScheduleShape& shape) {
     for (Microbatch m = 0; m < shape.microbatches; ++m) row.push_back(make_op(Kind::F, r, m));
     for (Microbatch m = 0; m < shape.microbatches; ++m) row.push_back(make_op(Kind::B, r, m));
   }
-  append_flush(program, option_number(find_schedule("gpipe"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

@@ -80,7 +80,7 @@ Program generate_one_f_one_b(const ScheduleShape& shape) {
       row.push_back(rounds.backward(Kind::B, i, r));
     }
   }
-  append_flush(program, option_number(schedule, shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 
@@ -99,7 +99,7 @@ Program generate_zero_bubble(const std::string& name, const ScheduleShape& shape
     }
     for (std::int32_t i = std::max(0, rounds.count() - r); i < rounds.count(); ++i) row.push_back(rounds.backward(Kind::W, i, r));
   }
-  append_flush(program, option_number(find_schedule(name), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

@@ -27,7 +27,7 @@ Program generate_looped_bfs(const ScheduleShape& shape) {
       for (Microbatch m = shape.microbatches - 1; m >= 0; --m) row.push_back(make_op(Kind::B, c * shape.ranks + r, m));
     }
   }
-  append_flush(program, option_number(schedule, shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

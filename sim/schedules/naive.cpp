@@ -24,7 +24,7 @@ Program generate_naive(const ScheduleShape& shape) {
       row.push_back(make_op(Kind::B, r, m));
     }
   }
-  append_flush(program, option_number(find_schedule("naive"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

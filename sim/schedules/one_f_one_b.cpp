@@ -21,7 +21,7 @@ namespace {
 Program generate_with_lead(const std::string& name, const ScheduleShape& shape, std::int32_t lead) {
   Program program = make_program(name, shape.ranks, shape.microbatches, placement_loop(shape.ranks, 1));
   for (Rank r = 0; r < shape.ranks; ++r) append_one_f_one_b(program.rows[static_cast<std::size_t>(r)], r, lead * (shape.ranks - 1 - r), shape.microbatches);
-  append_flush(program, option_number(find_schedule(name), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

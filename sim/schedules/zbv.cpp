@@ -76,7 +76,7 @@ Program generate_zbv(const ScheduleShape& shape) {
     Row row(program.rows[static_cast<std::size_t>(r)], {r, 2 * ranks - 1 - r}, shape.microbatches);
     fill(row, r, ranks, std::max(2 * ranks - 1, shape.microbatches));
   }
-  append_flush(program, option_number(find_schedule("zbv"), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 

@@ -60,7 +60,7 @@ Program generate_zero_bubble(const std::string& name, const ScheduleShape& shape
     Row row(program.rows[static_cast<std::size_t>(r)], r, shape.microbatches);
     fill(row, r, shape.ranks, depth);
   }
-  append_flush(program, option_number(find_schedule(name), shape, "clip") != 0);
+  append_flush(program, shape);
   return program;
 }
 
