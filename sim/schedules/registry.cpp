@@ -18,6 +18,11 @@
   add(gpipe)                       \
   add(one_f_one_b)                 \
   add(interleaved_one_f_one_b)     \
+  add(zb_heuristic)                \
+  add(zbv_greedy)                  \
+  add(v_half)                      \
+  add(v_min)                       \
+  add(v_one_f_one_b)               \
   add(sequential_local)            \
   add(ppll)
 
