@@ -25,6 +25,9 @@ struct ScheduleFlags {
 };
 
 void add_shape_flags(CLI::App& command, ScheduleFlags& flags);
+/// --cost and --latency: what a searched schedule is searched for.
+void add_search_flags(CLI::App& command, ScheduleFlags& flags);
+/// Those, --channel and --iterations.
 void add_cost_flags(CLI::App& command, ScheduleFlags& flags);
 /// --set, for commands that take a scenario.
 void add_set_flag(CLI::App& command, ScheduleFlags& flags);

@@ -1,9 +1,11 @@
-// Simulated annealing. A move shifts one op along its row; half of the moves take an op that the critical path
-// passes right after another of its rank, and swap the two, since no other swap of neighbours can help at once.
+// Simulated annealing. A move shifts one op along its row; most moves begin where the critical path passes
+// from an op to the next of its rank, since no other swap of neighbours can help at once. Half of them swap every
+// such pair in a stretch of the row: what helps one microbatch of a steady state helps all.
 #include "sim/schedules/local_search.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <random>
 
 namespace bubblescope {
@@ -21,6 +23,7 @@ class Annealing {
     best_ = rows_;
     alive_.resize(rows_.size());
     for (std::size_t r = 0; r < rows_.size(); ++r) count_alive(r, 0, rows_[r].size());
+    for (Rank r = 0; r < problem.ranks; ++r) microbatches_.emplace_back(timer_.microbatches(r), timer_.microbatches(r) + rows_[index(r)].size());
     find_critical();
   }
 
@@ -115,43 +118,57 @@ class Annealing {
     return true;
   }
 
-  void step(double heat) {
-    std::size_t r, from;
-    std::int64_t shift;
-    if (!critical_.empty() && below(4) != 0) {
-      const Place place = critical_[below(critical_.size())];
-      r = index(place.rank);
-      from = index(place.position);
-      shift = -1 - static_cast<std::int64_t>(below(3));
-      if (below(2) != 0) {
-        --from;
-        shift = -shift;
-      }
-    } else {
-      r = below(rows_.size());
-      from = below(rows_[r].size());
-      shift = static_cast<std::int64_t>(below(12)) - 6;
-      if (shift >= 0) ++shift;
-    }
-    // Microbatch numbers of the ops around: of the timed order, moved along.
+  /// Shifts the op at `from` by up to `shift` places; whether it moved.
+  bool shift_op(std::size_t r, std::size_t from, int shift) {
     const auto size = static_cast<std::int64_t>(rows_[r].size());
-    numbers_.resize(index(size));
-    const std::int64_t low = std::max<std::int64_t>(0, static_cast<std::int64_t>(from) + std::min<std::int64_t>(shift, 0));
-    const std::int64_t high = std::min<std::int64_t>(size - 1, static_cast<std::int64_t>(from) + std::max<std::int64_t>(shift, 0));
-    for (std::int64_t i = low; i <= high; ++i) numbers_[index(i)] = timer_.microbatch(static_cast<Rank>(r), index(i));
-    std::int64_t moved = 0;
     auto at = static_cast<std::int64_t>(from);
-    while (moved != shift) {
+    const auto begin = at;
+    for (int i = 0; i < std::abs(shift); ++i) {
       const std::int64_t left = shift < 0 ? at - 1 : at;
       if (left < 0 || left + 1 >= size || !swap(r, index(left))) break;
       at += shift < 0 ? -1 : 1;
-      moved += shift < 0 ? -1 : 1;
     }
-    if (moved == 0) return;
+    return at != begin;
+  }
+
+  /// Swaps all neighbours that are like those at `at` and `at + 1` in a stretch of the row around them.
+  bool swap_alike(std::size_t r, std::size_t at) {
+    const auto& row = rows_[r];
+    const RowOp a = row[at], b = row[at + 1];
+    const std::size_t reach = row.size() >> below(6);
+    const std::size_t low = chance(3) ? at : at - std::min(at, reach);
+    const std::size_t high = low != at && chance(3) ? at : std::min(row.size() - 2, at + reach);
+    bool moved = false;
+    for (std::size_t i = low; i <= high; ++i) {
+      if (row[i] == a && row[i + 1] == b && swap(r, i)) {
+        moved = true;
+        ++i;
+      }
+    }
+    return moved;
+  }
+
+  void step(double heat) {
+    const bool critical = !critical_.empty() && !chance(4);
+    const Place place = critical ? critical_[below(critical_.size())] : Place{};
+    const std::size_t r = critical ? index(place.rank) : below(rows_.size());
+    const std::size_t at = critical ? index(place.position) - 1 : below(rows_[r].size() - 1);
+    saved_ = rows_[r];
+    saved_alive_ = alive_[r];
+    numbers_.assign(microbatches_[r].begin(), microbatches_[r].end());
+    bool moved = false;
+    if (!chance(2)) {
+      moved = swap_alike(r, at);
+    } else {
+      const int shift = 1 + static_cast<int>(below(critical ? 3 : 6));
+      moved = chance(2) ? shift_op(r, at, shift) : shift_op(r, at + 1, -shift);
+    }
+    if (!moved) return;
     const bool runs = timer_.run(rows_);
     const double now = runs ? value() : 0;
     if (runs && (now <= value_ || unit() < std::exp((value_ - now) / std::max(heat, 1e-9)))) {
       value_ = now;
+      microbatches_[r].assign(timer_.microbatches(static_cast<Rank>(r)), timer_.microbatches(static_cast<Rank>(r)) + rows_[r].size());
       if (now < best_value_) {
         best_value_ = now;
         best_time_ = timer_.time();
@@ -160,16 +177,11 @@ class Annealing {
       find_critical();
       return;
     }
-    // Back as it was: shift the op the other way.
-    auto& row = rows_[r];
-    if (moved < 0) {
-      std::rotate(row.begin() + at, row.begin() + at + 1, row.begin() + at - moved + 1);
-    } else {
-      std::rotate(row.begin() + at - moved, row.begin() + at, row.begin() + at + 1);
-    }
-    count_alive(r, index(std::min(at, at - moved)), index(std::max(at, at - moved)) + 1);
-    timer_.run(rows_);
+    rows_[r].swap(saved_);
+    alive_[r].swap(saved_alive_);
   }
+
+  bool chance(std::uint64_t n) { return below(n) == 0; }
 
   const PipelineProblem& problem_;
   RowOrder rows_, best_;
@@ -178,7 +190,10 @@ class Annealing {
   double value_ = 0, best_value_ = 0;
   OrderTime best_time_;
   std::vector<std::vector<std::int32_t>> alive_;
-  std::vector<Microbatch> numbers_;
+  std::vector<std::vector<Microbatch>> microbatches_;  ///< [rank][position] of the accepted order
+  std::vector<Microbatch> numbers_;                    ///< of the row that is being moved
+  std::vector<RowOp> saved_;
+  std::vector<std::int32_t> saved_alive_;
   std::vector<Place> critical_;
 };
 

@@ -86,24 +86,48 @@ OrderTime lower_bound(const PipelineProblem& problem) {
 
 OrderTimer::OrderTimer(const PipelineProblem& problem) : problem_(&problem) {
   const std::size_t ranks = index(problem.ranks), pairs = index(problem.stages()) * index(problem.microbatches);
-  for (std::size_t r = 0; r <= ranks; ++r) row_begin_.push_back(r * index(problem.chunks) * index(problem.microbatches) * kPhases);
+  const auto count = index(problem.microbatches);
+  for (std::size_t r = 0; r <= ranks; ++r) row_begin_.push_back(r * index(problem.chunks) * count * kPhases);
   start_.resize(pairs * kPhases);
   end_.resize(pairs * kPhases);
   microbatch_.resize(pairs * kPhases);
   position_.resize(pairs * kPhases);
-  ready_.resize(pairs * 2);
+  // W reads no cell, and the I of the first stage writes one that nobody reads.
+  ready_.resize(pairs * 2 + count);
   next_.resize(ranks);
-  count_.resize(ranks * index(problem.chunks) * kPhases);
   free_.resize(ranks);
   queued_.resize(ranks);
+  const auto cell = [&](Stage s, bool backward) { return (index(s) * 2 + backward) * count; };
+  for (Rank r = 0; r < problem.ranks; ++r) {
+    for (int code = 0; code < problem.chunks * kPhases; ++code) {
+      const Stage s = problem.stage(r, code / kPhases);
+      const auto phase = static_cast<Phase>(code % kPhases);
+      Slot slot;
+      slot.duration = problem.cost(s, phase);
+      slot.position = (index(s) * kPhases + index(code % kPhases)) * count;
+      slot.input = cell(s, phase == Phase::I);
+      slot.output = pairs * 2;
+      slot.receiver = r;
+      if (phase == Phase::F) {
+        const bool turns = s + 1 == problem.stages();
+        slot.output = turns ? cell(s, true) : cell(s + 1, false);
+        slot.way = turns ? 0 : problem.forward_latency[index(s + 1)];
+        slot.receiver = problem.stage_rank[index(turns ? s : s + 1)];
+      } else if (phase == Phase::I && s > 0) {
+        slot.output = cell(s - 1, true);
+        slot.way = problem.backward_latency[index(s - 1)];
+        slot.receiver = problem.stage_rank[index(s - 1)];
+      }
+      slots_.push_back(slot);
+    }
+  }
 }
 
 bool OrderTimer::run(const RowOrder& rows) {
   const PipelineProblem& problem = *problem_;
-  const auto count = index(problem.microbatches);
   const int codes = problem.chunks * kPhases;
+  for (Slot& slot : slots_) slot.count = 0;
   std::fill(next_.begin(), next_.end(), 0);
-  std::fill(count_.begin(), count_.end(), 0);
   std::fill(free_.begin(), free_.end(), 0);
   std::fill(ready_.begin(), ready_.end(), Nanos{-1});
   std::fill(ready_.begin(), ready_.begin() + problem.microbatches, Nanos{0});
@@ -111,57 +135,42 @@ bool OrderTimer::run(const RowOrder& rows) {
   for (Rank r = problem.ranks - 1; r >= 0; --r) runnable_.push_back(r);
   std::fill(queued_.begin(), queued_.end(), std::uint8_t{1});
   std::size_t done = 0;
-  const Stage last_stage = problem.stages() - 1;
   while (!runnable_.empty()) {
     const Rank r = runnable_.back();
     runnable_.pop_back();
     queued_[index(r)] = 0;
     const auto& row = rows[index(r)];
-    const std::size_t begin = row_begin_[index(r)];
+    const std::size_t begin = row_begin_[index(r)], size = row.size();
+    Slot* slots = slots_.data() + r * codes;
     Nanos now = free_[index(r)];
-    std::size_t at = index(next_[index(r)]);
-    for (; at < row.size(); ++at) {
-      const RowOp op = row[at];
-      const Stage s = problem.stage(r, op.chunk());
-      Microbatch& counter = count_[index(r * codes + op.code)];
-      const auto j = index(counter);
-      Nanos start = now;
-      if (op.phase() != Phase::W) {
-        const Nanos ready = ready_[(index(s) * 2 + (op.phase() == Phase::I)) * count + j];
+    const auto from = index(next_[index(r)]);
+    std::size_t at = from;
+    for (; at < size; ++at) {
+      const int code = row[at].code;
+      Slot& slot = slots[code];
+      const auto j = index(slot.count);
+      if (code % kPhases == 2) {
+        if (slot.count >= slots[code - 1].count) return false;
+        start_[begin + at] = now;
+        now += slot.duration;
+      } else {
+        const Nanos ready = ready_[slot.input + j];
         if (ready < 0) break;
-        start = std::max(start, ready);
-      } else if (counter >= count_[index(r * codes + op.code - 1)]) {
-        return false;
-      }
-      const Nanos end = start + problem.cost(s, op.phase());
-      Stage to = -1;
-      bool backward = false;
-      Nanos arrives = end;
-      if (op.phase() == Phase::F) {
-        to = s == last_stage ? s : s + 1;
-        backward = s == last_stage;
-        if (!backward) arrives += problem.forward_latency[index(to)];
-      } else if (op.phase() == Phase::I && s > 0) {
-        to = s - 1;
-        backward = true;
-        arrives += problem.backward_latency[index(to)];
-      }
-      if (to >= 0) {
-        ready_[(index(to) * 2 + backward) * count + j] = arrives;
-        const Rank receiver = problem.stage_rank[index(to)];
-        if (receiver != r && !queued_[index(receiver)]) {
-          queued_[index(receiver)] = 1;
-          runnable_.push_back(receiver);
+        now = std::max(now, ready);
+        start_[begin + at] = now;
+        now += slot.duration;
+        ready_[slot.output + j] = now + slot.way;
+        if (slot.receiver != r && !queued_[index(slot.receiver)]) {
+          queued_[index(slot.receiver)] = 1;
+          runnable_.push_back(slot.receiver);
         }
       }
-      start_[begin + at] = start;
-      end_[begin + at] = end;
-      microbatch_[begin + at] = counter;
-      position_[(index(s) * kPhases + index(static_cast<int>(op.phase()))) * count + j] = static_cast<std::int32_t>(at);
-      ++counter;
-      now = end;
-      ++done;
+      end_[begin + at] = now;
+      microbatch_[begin + at] = slot.count;
+      position_[slot.position + j] = static_cast<std::int32_t>(at);
+      ++slot.count;
     }
+    done += at - from;
     free_[index(r)] = now;
     next_[index(r)] = static_cast<std::int32_t>(at);
   }

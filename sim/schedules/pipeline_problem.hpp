@@ -81,18 +81,28 @@ class OrderTimer {
     return position_[(static_cast<std::size_t>(stage) * kPhases + static_cast<std::size_t>(phase)) * static_cast<std::size_t>(problem_->microbatches) +
                      static_cast<std::size_t>(microbatch)];
   }
+  /// Of all ops of a row.
+  const Microbatch* microbatches(Rank rank) const { return microbatch_.data() + row_begin_[static_cast<std::size_t>(rank)]; }
   Microbatch microbatch(Rank rank, std::size_t position) const { return microbatch_[row_begin_[static_cast<std::size_t>(rank)] + position]; }
 
  private:
+  /// All that is the same for every microbatch of a rank's op, and how many have run.
+  struct Slot {
+    Nanos duration = 0, way = 0;
+    std::size_t input = 0, output = 0, position = 0;
+    Rank receiver = 0;
+    Microbatch count = 0;
+  };
+
   const PipelineProblem* problem_;
   OrderTime time_;
+  std::vector<Slot> slots_;          ///< [rank][code]
   std::vector<std::size_t> row_begin_;
   std::vector<Nanos> start_, end_;
   std::vector<Microbatch> microbatch_;
   std::vector<std::int32_t> position_;
   std::vector<Nanos> ready_;         ///< [stage][F, I][microbatch]: when its input is there; -1: not yet known
   std::vector<std::int32_t> next_;   ///< [rank] -> position
-  std::vector<Microbatch> count_;    ///< [rank][code] -> how many have run
   std::vector<Nanos> free_;          ///< [rank]
   std::vector<Rank> runnable_;
   std::vector<std::uint8_t> queued_;

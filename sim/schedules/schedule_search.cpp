@@ -54,7 +54,7 @@ class Search {
     for (std::int64_t i = 0; i < passes && !done(); ++i) attempt(i < passes / 2 || chance(4) ? drawn() : changed(best_recipe_));
     const std::int64_t moves = std::min(kMostMoves, kMoveOps / ops);
     if (!done() && moves >= kFewestMoves) {
-      best_ = improve_order(problem_, std::move(best_), bound_, moves, 1, 0.01);
+      best_ = improve_order(problem_, std::move(best_), bound_, moves, 1, 0.003);
     }
     return std::move(best_);
   }
