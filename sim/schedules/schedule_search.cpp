@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
+#include <optional>
 #include <random>
 #include <stdexcept>
 
@@ -21,8 +24,13 @@ namespace {
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // How much is looked at: passes of the list scheduler, and moves of the annealing.
-constexpr std::int64_t kPassOps = 3'000'000, kFewestPasses = 160, kMostPasses = 1500;
-constexpr std::int64_t kMoveOps = 12'000'000, kFewestMoves = 500, kMostMoves = 30'000;
+constexpr std::int64_t kPassOps = 3'000'000, kFewestPasses = 100, kMostPasses = 3000;
+constexpr std::int64_t kMoveOps = 64'000'000, kFewestMoves = 500, kMostMoves = 60'000;
+// Large problems learn first from small ones of the same kind.
+constexpr std::int32_t kReducedRanks = 12;
+constexpr std::size_t kRanked = 40;
+// Of a rank's activations that a pattern leaves, forwards ahead and Ws behind take so many parts.
+constexpr std::int32_t kAheadSteps = 6;
 
 /// What a policy is made of: small numbers, to be drawn and changed.
 struct Recipe {
@@ -34,6 +42,36 @@ struct Recipe {
   double patience = 0, fill = 1, desire = 1;
   int pending = 1 << 30;
 };
+
+/// The same pipeline with `ranks` ranks, evenly chosen, as many fewer activations, and no more microbatches than
+/// show fill, steady state and drain: what works there works here.
+PipelineProblem reduced(const PipelineProblem& problem, std::int32_t ranks) {
+  PipelineProblem small;
+  small.ranks = ranks;
+  small.chunks = problem.chunks;
+  const auto scaled = [&](std::int64_t value) { return static_cast<std::int32_t>((value * ranks + problem.ranks - 1) / problem.ranks); };
+  small.microbatches = std::min(scaled(problem.microbatches), 2 * ranks);
+  std::vector<Rank> chosen(index(problem.ranks), -1);
+  for (Rank r = 0; r < ranks; ++r) {
+    const auto from = static_cast<Rank>(ranks == problem.ranks ? r : std::int64_t{r} * (problem.ranks - 1) / (ranks - 1));
+    chosen[index(from)] = r;
+    small.limit.push_back(std::max(problem.chunks, scaled(problem.limit[index(from)])));
+  }
+  small.held.resize(index(ranks * problem.chunks));
+  for (Stage s = 0; s < problem.stages(); ++s) {
+    const Rank r = chosen[index(problem.stage_rank[index(s)])];
+    if (r < 0) continue;
+    small.held[index(r * problem.chunks + problem.stage_chunk[index(s)])] = small.stages();
+    small.stage_rank.push_back(r);
+    small.stage_chunk.push_back(problem.stage_chunk[index(s)]);
+    small.duration.push_back(problem.duration[index(s)]);
+    small.forward_latency.push_back(problem.forward_latency[index(s)]);
+    small.backward_latency.push_back(problem.backward_latency[index(s)]);
+  }
+  return small;
+}
+
+const std::vector<int> kGoodPreferences[] = {{3, 0, 1, 4}, {3, 0, 4, 1}, {3, 1, 0, 4}, {1, 4, 0, 3}, {1, 3, 4, 0}, {0, 3, 4, 1}};
 
 class Search {
  public:
@@ -50,16 +88,49 @@ class Search {
 
   RowOrder run() {
     const auto ops = static_cast<std::int64_t>(problem_.op_count());
-    const std::int64_t passes = std::clamp(kPassOps / ops, kFewestPasses, kMostPasses);
-    for (std::int64_t i = 0; i < passes && !done(); ++i) attempt(i < passes / 2 || chance(4) ? drawn() : changed(best_recipe_));
-    const std::int64_t moves = std::min(kMostMoves, kMoveOps / ops);
-    if (!done() && moves >= kFewestMoves) {
-      best_ = improve_order(problem_, std::move(best_), bound_, moves, 1, 0.003);
+    attempt_patterns();
+    best_pattern_ = best_;
+    const std::int32_t ranks = std::min(problem_.ranks, kReducedRanks);
+    PipelineProblem small = reduced(problem_, ranks);
+    const bool learn = small.op_count() < problem_.op_count() && !done();
+    if (learn) {
+      Search there(small);
+      const std::int64_t trials = std::clamp(kPassOps / static_cast<std::int64_t>(small.op_count()), kFewestPasses, kMostPasses);
+      there.list_schedules(trials);
+      for (const auto& [value, found] : there.ranking_) {
+        Recipe recipe = found;
+        recipe.first = recipe.first * problem_.ranks / ranks;
+        recipe.last = recipe.last * problem_.ranks / ranks;
+        if (!done()) attempt(recipe);
+      }
     }
+    list_schedules(learn ? kFewestPasses : std::clamp(kPassOps / ops, kFewestPasses, kMostPasses));
+    anneal(std::min(kMostMoves, kMoveOps / ops));
     return std::move(best_);
   }
 
  private:
+  void list_schedules(std::int64_t passes) {
+    // What was learned on a smaller problem needs no more draws.
+    const std::int64_t draws = ranking_.empty() ? passes / 2 : 0;
+    for (std::int64_t i = 0; i < passes && !done(); ++i) attempt(i < draws || chance(4) ? drawn() : changed(best_recipe_));
+  }
+
+  /// From the best order, hot, warm and cool, and from the best one that follows a pattern; where there are few
+  /// moves they all go into one cool try.
+  void anneal(std::int64_t moves) {
+    if (moves < kFewestMoves || done()) return;
+    std::vector<std::pair<RowOrder, double>> starts;
+    if (moves >= 4 * kFewestMoves) {
+      starts = {{best_, 0.03}, {best_, 0.01}};
+      if (!best_pattern_.empty()) starts.emplace_back(best_pattern_, 0.03);
+    }
+    starts.emplace_back(best_, 0.003);
+    for (auto& [rows, temperature] : starts) {
+      if (!done()) accept(improve_order(problem_, std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), 1, temperature));
+    }
+  }
+
   bool done() const { return !best_.empty() && objective(best_time_) <= objective(bound_); }
   std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n)); }
   bool chance(std::int64_t n) { return below(n) == 0; }
@@ -74,6 +145,10 @@ class Search {
       for (const Phase phase : {Phase::F, Phase::I}) recipe.preference.push_back(RowOp(c, phase).code);
     }
     for (std::size_t i = recipe.preference.size(); i > 1; --i) std::swap(recipe.preference[i - 1], recipe.preference[index(below(static_cast<std::int64_t>(i)))]);
+    if (problem_.chunks == 2 && !chance(3)) {
+      // Codes: F I W of the outer chunk, F I W of the inner one. What wins most often.
+      recipe.preference = kGoodPreferences[below(std::size(kGoodPreferences))];
+    }
     recipe.pattern = chance(2) ? static_cast<int>(below(static_cast<std::int64_t>(patterns_.size()))) : -1;
     const int most = std::max(1, limit_ - problem_.chunks + 1);
     recipe.first = problem_.chunks == 1 ? most : 1 + static_cast<int>(below(most));
@@ -81,9 +156,9 @@ class Search {
     recipe.others = static_cast<int>(below(3));
     recipe.extra = static_cast<int>(below(4));
     recipe.patience = one_of({0.0, 0.1, 0.25, 0.5, 1.0, 2.0});
-    recipe.fill = one_of({1.0, 0.75, 0.5, 0.25, 0.001});
+    recipe.fill = one_of({1.0, 1.0, 0.75, 0.5, 0.25, 0.001});
     recipe.desire = one_of({0.05, 0.3, 1.0, 3.0, 30.0});
-    recipe.pending = one_of({1 << 30, 1 << 30, 0, 1, 2, 4});
+    recipe.pending = one_of({1 << 30, 1 << 30, 1 << 30, 1 << 30, 0, 1, 2, 4});
     return recipe;
   }
 
@@ -132,13 +207,46 @@ class Search {
   }
 
   void attempt(const Recipe& recipe) {
-    RowOrder rows = list_schedule(problem_, policy(recipe));
-    if (!timer_.run(rows)) throw std::logic_error("the list scheduler has locked");
-    if (best_.empty() || objective(timer_.time()) < objective(best_time_)) {
+    const auto value = accept(list_schedule(problem_, policy(recipe)));
+    if (!value) throw std::logic_error("the list scheduler has locked or left its limits");
+    if (ranking_.empty() || *value < ranking_.begin()->first) best_recipe_ = recipe;
+    ranking_.emplace(*value, recipe);
+    if (ranking_.size() > kRanked) ranking_.erase(std::prev(ranking_.end()));
+  }
+
+  /// Orders that are a steady pattern from the first to the last microbatch. Where memory is left, forwards run
+  /// whole periods ahead, which shortens the fill, or Ws behind, which are then there for the drain.
+  void attempt_patterns() {
+    for (const SteadyPattern& pattern : patterns_) {
+      std::int32_t left = problem_.microbatches;
+      for (Rank r = 0; r < problem_.ranks; ++r) left = std::min(left, problem_.limit[index(r)] - pattern.peak[index(r)]);
+      const std::int32_t step = std::max(1, left / kAheadSteps);
+      for (std::int32_t ahead = 0; ahead <= left; ahead += step) {
+        for (std::int32_t inner = 0; inner <= (problem_.chunks > 1 ? ahead : 0) && ahead + inner <= left; inner += step) {
+          for (std::int32_t behind = 0; ahead + inner + problem_.chunks * behind <= left; behind += step) {
+            if (done()) return;
+            std::vector<std::int32_t> shift;
+            for (int c = 0; c < problem_.chunks; ++c) shift.insert(shift.end(), {c == 0 ? -ahead : -inner, 0, behind});
+            accept(pattern_order(problem_, pattern, shift));
+          }
+        }
+      }
+    }
+  }
+
+  /// Keeps the order if it runs within the limits and is the best so far; returns its value where it runs.
+  std::optional<Nanos> accept(RowOrder rows) {
+    if (!timer_.run(rows)) return {};
+    const auto peaks = peak_activations(problem_, rows);
+    for (std::size_t r = 0; r < peaks.size(); ++r) {
+      if (peaks[r] > problem_.limit[r]) return {};
+    }
+    const Nanos value = objective(timer_.time());
+    if (best_.empty() || value < objective(best_time_)) {
       best_ = std::move(rows);
       best_time_ = timer_.time();
-      best_recipe_ = recipe;
     }
+    return value;
   }
 
   const PipelineProblem& problem_;
@@ -147,9 +255,10 @@ class Search {
   int limit_ = 1;
   std::vector<SteadyPattern> patterns_;
   std::mt19937_64 random_{1};
-  RowOrder best_;
+  RowOrder best_, best_pattern_;
   OrderTime best_time_;
   Recipe best_recipe_;
+  std::map<Nanos, Recipe> ranking_;  ///< the best recipes by what they give
 };
 
 }  // namespace

@@ -235,4 +235,27 @@ class Search {
 
 SteadyPattern steady_pattern(const PipelineProblem& problem, Nanos period, double hold) { return Search(problem, period, hold).run(); }
 
+RowOrder pattern_order(const PipelineProblem& problem, const SteadyPattern& pattern, const std::vector<std::int32_t>& shift) {
+  RowOrder rows;
+  const int codes = problem.chunks * kPhases;
+  for (Rank r = 0; r < problem.ranks; ++r) {
+    std::vector<Nanos> next;
+    for (int code = 0; code < codes; ++code) next.push_back(pattern.start[index(r * codes + code)] + shift[index(code)] * pattern.period);
+    std::vector<Microbatch> left(index(codes), problem.microbatches);
+    std::vector<RowOp> row;
+    row.reserve(index(codes) * index(problem.microbatches));
+    for (std::size_t i = index(codes) * index(problem.microbatches); i > 0; --i) {
+      int first = -1;
+      for (int code = 0; code < codes; ++code) {
+        if (left[index(code)] > 0 && (first < 0 || next[index(code)] < next[index(first)])) first = code;
+      }
+      row.push_back({first / kPhases, static_cast<Phase>(first % kPhases)});
+      next[index(first)] += pattern.period;
+      --left[index(first)];
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 }  // namespace bubblescope

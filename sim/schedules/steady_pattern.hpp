@@ -21,4 +21,8 @@ struct SteadyPattern {
 /// For placements in which stages that follow each other lie on one rank or on neighbours.
 SteadyPattern steady_pattern(const PipelineProblem& problem, Nanos period, double hold);
 
+/// The order that follows the pattern from the first microbatch to the last, the ops of a code `shift` periods
+/// later (earlier where negative). Whether it keeps dependencies and limits is the caller's to check.
+RowOrder pattern_order(const PipelineProblem& problem, const SteadyPattern& pattern, const std::vector<std::int32_t>& shift);
+
 }  // namespace bubblescope
