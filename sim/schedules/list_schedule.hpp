@@ -12,9 +12,9 @@ namespace bubblescope {
 /// The rules by which a free rank decides. All is deterministic.
 struct ListPolicy {
   /// [rank * chunks + chunk] -> most activations of that chunk alive. Besides the rank's own limit.
-  std::vector<std::int32_t> chunk_limit;
+  std::vector<std::int32_t> chunk_limit = {};
   /// Code of an op (F and I of every chunk) -> preference, lower first.
-  std::vector<int> preference;
+  std::vector<int> preference = {};
   /// How long a rank waits for an op that it prefers by one, in parts of its mean op: its choice is the op with
   /// the lowest start + preference * patience.
   double patience = 0;
@@ -24,7 +24,7 @@ struct ListPolicy {
   std::int32_t pending = 1 << 30;
   /// Where not empty: [rank * codes + code] -> desired start for microbatch 0, one `period` later for each
   /// that follows. Times `desire` it is added to what is minimised.
-  std::vector<Nanos> desired;
+  std::vector<Nanos> desired = {};
   Nanos period = 0;
   double desire = 1;
 };

@@ -47,9 +47,9 @@ TEST(ListSchedule, any_policy_gives_an_order_that_runs_within_the_limits) {
 }
 
 TEST(ListSchedule, fills_a_gap_with_a_weight_gradient_only_where_it_is_told_that_it_fits) {
-  // Two ranks, one chunk, m = 2, F = I = 1, W = 2. Rank 0: F F, idle until its I at 3, then idle 4-5 until the next: a
-  // W of 2 fits that gap only by half.
-  const ScheduleShape shape = searched_shape(2, 2, "F=1,I=1,W=2", "0");
+  // Two ranks, one chunk, m = 2, F = I = 1, W = 2, latency 1. Rank 1: F 2-3, I 3-4, F 4-5, I 5-6. Rank 0: F F, its I
+  // at 5, then idle 6-7 until the next: a W of 2 fits that gap only by half.
+  const ScheduleShape shape = searched_shape(2, 2, "F=1,I=1,W=2", "1");
   const PipelineProblem problem = pipeline_problem(shape, make_program("test", 2, 2, placement_loop(2, 1)), {2, 2});
   constexpr RowOp F{0, Phase::F}, I{0, Phase::I}, W{0, Phase::W};
   ListPolicy policy{.chunk_limit = {2, 2}, .preference = {1, 0, 0}};
