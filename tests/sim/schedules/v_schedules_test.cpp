@@ -26,7 +26,7 @@ TEST(VSchedules, peaks_stay_within_those_of_the_building_blocks) {
       {"v-half", {4, 4, 6, 6, 8, 8, 10}}, {"v-min", {4, 4, 4, 6, 6, 6, 8}}, {"v-1f1b", {4, 6, 6, 8, 10, 10, 12}}, {"zbv-greedy", {4, 6, 8, 10, 12, 14, 16}}};
   for (const auto& [name, most] : peaks) {
     for (std::int32_t ranks = 2; ranks <= 8; ++ranks) {
-      const ScheduleShape shape = searched_shape(ranks, 2 * ranks, "F=1,I=1.2,W=0.8", "0.1");
+      const ScheduleShape shape = searched_shape(ranks, ranks + 2, "F=1,I=1.2,W=0.8", "0.1");
       for (const std::int32_t peak : outcome_of(generate(find_schedule(name), shape), shape).peaks) {
         EXPECT_LE(peak, most[static_cast<std::size_t>(ranks - 2)]) << name << " " << ranks;
       }
