@@ -8,7 +8,7 @@
 //
 //   2 ranks, 2 microbatches, v-half (4 activations)
 //   rank 0  0F0 0F1 ... 3F0 3I0 3F1 3I1 3W0 0I0 0W0 0I1 3W1 0W1
-//   rank 1  ... 1F0 2F0 1F1 2F1 ... 2I0 1I0 2I1 1I1 2W0 1W0 2W1 1W1
+//   rank 1  ... 1F0 2F0 1F1 2F1 2I0 1I0 2I1 1I1 2W0 1W0 2W1 1W1
 //
 // Makespan: at least (p-1) F / 2 + m (F + I + W) of a rank's share; zbv-greedy with F = I = W exactly that.
 #include "sim/schedules/generators.hpp"
@@ -38,7 +38,7 @@ Program generate_v_one_f_one_b(const ScheduleShape& shape) { return generate_v(f
 
 Program generate_v_min(const ScheduleShape& shape) {
   std::vector limit(static_cast<std::size_t>(shape.ranks), 2 * ((shape.ranks + 1) / 3) + 2);
-  // Where p = 3k + 2 the building block needs less on the first rank.
+  // On two ranks the building block needs one less on the first.
   if (shape.ranks == 2) --limit.front();
   return searched_program(find_schedule("v-min"), shape, placement_v(shape.ranks), std::move(limit));
 }
