@@ -25,9 +25,13 @@ void add_shape_flags(CLI::App& command, ScheduleFlags& flags) {
   command.add_option("--microbatches", flags.microbatches, "Microbatches per iteration")->type_name("M");
 }
 
-void add_cost_flags(CLI::App& command, ScheduleFlags& flags) {
+void add_search_flags(CLI::App& command, ScheduleFlags& flags) {
   command.add_option("--cost", flags.cost, "Time of a rank's share of one microbatch by kind: F=1,I=1,W=1 or F=1:2:1:1,B=2ms (bare numbers: ms)")->type_name("LIST");
   command.add_option("--latency", flags.latency, "Time a message takes between ranks, e.g. 10us; default 0")->type_name("D");
+}
+
+void add_cost_flags(CLI::App& command, ScheduleFlags& flags) {
+  add_search_flags(command, flags);
   command.add_option("--channel", flags.channel, "How transfers wait for each other: async (default), rank, data, edge")->type_name("MODE");
   add_lower_flag(command, flags);
   command.add_option("--iterations", flags.iterations, "Iterations one after another, without a barrier; default 1")->type_name("N")->check(CLI::Range(1, 1'000'000));

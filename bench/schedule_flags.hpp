@@ -26,6 +26,9 @@ struct ScheduleFlags {
 };
 
 void add_shape_flags(CLI::App& command, ScheduleFlags& flags);
+/// --cost and --latency: what a searched schedule is searched for.
+void add_search_flags(CLI::App& command, ScheduleFlags& flags);
+/// Those, --channel and --iterations.
 void add_cost_flags(CLI::App& command, ScheduleFlags& flags);
 /// --lower, for commands that write or predict lowered programs; part of the cost flags.
 void add_lower_flag(CLI::App& command, ScheduleFlags& flags);

@@ -30,6 +30,11 @@
   add(dualpipe)                    \
   add(dualpipev)                   \
   add(chimera)                     \
+  add(zb_heuristic)                \
+  add(zbv_greedy)                  \
+  add(v_half)                      \
+  add(v_min)                       \
+  add(v_one_f_one_b)               \
   add(sequential_local)            \
   add(ppll)
 

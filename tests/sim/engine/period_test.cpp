@@ -61,6 +61,8 @@ Case any_case() {
       shape.options[option.name] = *rc::gen::elementOf(option.choices);
     } else if (option.name == "accumulate") {
       shape.options[option.name] = std::to_string(*rc::gen::element(1, shape.microbatches));
+    } else if (!option.integer) {
+      shape.options[option.name] = *rc::gen::elementOf(std::vector<std::string>{"1", "1.5", "2"});
     } else {
       const auto least = static_cast<int>(option.minimum);
       shape.options[option.name] = std::to_string(*rc::gen::inRange(least, least + (option.name == "queue" ? 9 : 3)));
@@ -70,7 +72,7 @@ Case any_case() {
   if (!schedule.local) program.channels = {channel_mode(*rc::gen::elementOf(channel_mode_names()))};
   StageCosts costs(program.stages());
   for (Stage s = 0; s < program.stages(); ++s) {
-    for (const Kind kind : {Kind::F, Kind::B, Kind::A, Kind::LB, Kind::U}) costs.at(s, kind).duration = *rc::gen::inRange(1, 1000);
+    for (const Kind kind : {Kind::F, Kind::B, Kind::I, Kind::W, Kind::A, Kind::LB, Kind::U}) costs.at(s, kind).duration = *rc::gen::inRange(1, 1000);
     costs.bytes(s).output = *rc::gen::inRange(0, 500);
   }
   Cluster cluster = uniform_cluster(program.ranks(), {*rc::gen::inRange(0, 300), *rc::gen::element(0.0, 1e9), *rc::gen::element(0.0, 2e9)});

@@ -126,6 +126,8 @@ Request any_request() {
   for (const ScheduleOption& option : request.schedule->options) {
     if (!option.choices.empty()) {
       request.shape.options[option.name] = *rc::gen::elementOf(option.choices);
+    } else if (!option.integer) {
+      request.shape.options[option.name] = *rc::gen::elementOf(std::vector<std::string>{"1", "1.5", "2"});
     } else if (option.name != "accumulate") {
       request.shape.options[option.name] = std::to_string(static_cast<int>(option.minimum) + *rc::gen::inRange(0, 4));
     }
