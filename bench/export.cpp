@@ -12,7 +12,7 @@
 #include "sim/core/error.hpp"
 #include "sim/core/psched.hpp"
 #include "sim/core/write_file.hpp"
-#include "sim/lower/send_recv.hpp"
+#include "sim/lower/passes.hpp"
 #include "sim/lower/torch_csv.hpp"
 
 namespace bubblescope {
@@ -32,9 +32,13 @@ std::string schedule_text(const Options& options) {
   require_options_used(names, options.flags.options);
   Program program = generate_from_flags(names.front(), options.flags);
   apply_channel(program, options.flags);
-  if (options.format == "psched") return to_psched(program);
-  if (options.format == "torch-csv") return to_torch_csv(program, TorchFormat::compute_only);
-  if (options.format == "torch-comms-csv") return to_torch_csv(add_send_recv(program), TorchFormat::compute_comms);
+  const std::string& passes = options.flags.lower;
+  if (options.format == "psched") return to_psched(passes.empty() ? program : lower(program, passes));
+  if (options.format == "torch-comms-csv") return to_torch_csv(lower(program, passes), TorchFormat::compute_comms);
+  if (options.format == "torch-csv") {
+    if (!passes.empty()) throw InputError(fmt::format("a file of compute order alone cannot hold what '{}' adds; expected --as torch-comms-csv", passes));
+    return to_torch_csv(program, TorchFormat::compute_only);
+  }
   throw InputError(fmt::format("a schedule cannot be exported as '{}'; expected torch-csv, torch-comms-csv or psched", options.format));
 }
 
@@ -75,6 +79,7 @@ void add_export(CommandLine& line) {
   command->add_option("timeline", options->timeline, "A timeline file")->type_name("TIMELINE.json");
   add_shape_flags(*command, options->flags);
   command->add_option("--channel", options->flags.channel, "Channel mode written into a .psched")->type_name("MODE");
+  add_lower_flag(*command, options->flags);
   add_option_flags(*command, options->flags);
   command->add_option("--as", options->format, "torch-csv, torch-comms-csv, psched; chrome for timelines")->required()->type_name("FORMAT");
   command->add_option("-o,--output", options->output, "File to write; default: standard output")->type_name("FILE");

@@ -9,7 +9,7 @@
 #include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
-#include "sim/lower/send_recv.hpp"
+#include "sim/lower/passes.hpp"
 #include "sim/schedules/registry.hpp"
 
 namespace bubblescope {
@@ -29,7 +29,12 @@ void add_cost_flags(CLI::App& command, ScheduleFlags& flags) {
   command.add_option("--cost", flags.cost, "Time of a rank's share of one microbatch by kind: F=1,I=1,W=1 or F=1:2:1:1,B=2ms (bare numbers: ms)")->type_name("LIST");
   command.add_option("--latency", flags.latency, "Time a message takes between ranks, e.g. 10us; default 0")->type_name("D");
   command.add_option("--channel", flags.channel, "How transfers wait for each other: async (default), rank, data, edge")->type_name("MODE");
+  add_lower_flag(command, flags);
   command.add_option("--iterations", flags.iterations, "Iterations one after another, without a barrier; default 1")->type_name("N")->check(CLI::Range(1, 1'000'000));
+}
+
+void add_lower_flag(CLI::App& command, ScheduleFlags& flags) {
+  command.add_option("--lower", flags.lower, fmt::format("PyTorch's lowering passes besides sends and receives, separated by commas: {}; unshard=N keeps N stages", fmt::join(lowering_names(), ", ")))->type_name("LIST");
 }
 
 void add_set_flag(CLI::App& command, ScheduleFlags& flags) {
@@ -120,7 +125,7 @@ Case make_case(const std::string& label, const std::string& schedule, Program co
   apply_channel(compute_order, flags);
   result.program = std::move(compute_order);
   // Where the order alone already deadlocks there is nothing to lower: predict_case shows the cycle.
-  if (validate(result.program, 2).empty()) result.program = add_send_recv(result.program);
+  if (validate(result.program, 2).empty()) result.program = lower(result.program, flags.lower);
   return result;
 }
 

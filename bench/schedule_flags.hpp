@@ -20,12 +20,15 @@ struct ScheduleFlags {
   std::string cost;
   std::string latency;
   std::string channel;
+  std::string lower;  ///< passes, separated by commas
   std::int32_t iterations = 1;
   std::vector<std::string> overrides;  ///< --set, in their order
 };
 
 void add_shape_flags(CLI::App& command, ScheduleFlags& flags);
 void add_cost_flags(CLI::App& command, ScheduleFlags& flags);
+/// --lower, for commands that write or predict lowered programs; part of the cost flags.
+void add_lower_flag(CLI::App& command, ScheduleFlags& flags);
 /// --set, for commands that take a scenario.
 void add_set_flag(CLI::App& command, ScheduleFlags& flags);
 /// One flag per option of any schedule in the registry.

@@ -27,6 +27,12 @@ OpCost blend(const OpCost& a, const OpCost& b, double weight) {
 
 }  // namespace
 
+void StageCosts::set_stage(Stage stage, const StageCosts& other, Stage from) {
+  for (int kind = 0; kind < kKinds; ++kind) at(stage, static_cast<Kind>(kind)) = other.at(from, static_cast<Kind>(kind));
+  overlap(stage) = other.overlap(from);
+  bytes(stage) = other.bytes(from);
+}
+
 bool StageCosts::has_bytes() const {
   return std::any_of(bytes_.begin(), bytes_.end(), [](const StageBytes& b) { return b != StageBytes{}; });
 }

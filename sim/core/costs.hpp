@@ -57,6 +57,9 @@ class StageCosts {
   StageBytes& bytes(Stage stage) { return bytes_[stage]; }
   const StageBytes& bytes(Stage stage) const { return bytes_[stage]; }
 
+  /// Makes `stage` cost and hold what `from` of `other` does.
+  void set_stage(Stage stage, const StageCosts& other, Stage from);
+
   /// Whether any byte count is known (peak memory is reported only then).
   bool has_bytes() const;
 

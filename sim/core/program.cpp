@@ -124,6 +124,21 @@ std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks) {
   return placement;
 }
 
+std::vector<Rank> placement_zigzag(std::int32_t ranks, std::int32_t chunks) {
+  std::vector<Rank> placement;
+  for (std::int32_t s = 0; s < ranks * chunks; ++s) placement.push_back(s / ranks % 2 == 0 ? s % ranks : ranks - 1 - s % ranks);
+  return placement;
+}
+
+Program make_bidirectional_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches) {
+  Program program = make_program(std::move(schedule), ranks, microbatches, placement_zigzag(ranks, 2));
+  program.chunks = 1;
+  std::vector<Stage> up(program.chains.front().begin() + ranks, program.chains.front().end());
+  program.chains.front().resize(static_cast<std::size_t>(ranks));
+  program.chains.push_back(std::move(up));
+  return program;
+}
+
 Program repeat_iterations(const Program& program, std::int32_t count) {
   Program repeated = program;
   repeated.iterations = program.iterations * count;

@@ -159,6 +159,16 @@ Program make_program(std::string schedule, std::int32_t ranks, std::int32_t micr
                      std::vector<Rank> stage_rank);
 /// Stage s on rank s mod p.
 std::vector<Rank> placement_loop(std::int32_t ranks, std::int32_t chunks);
+/// Chunk after chunk of p stages, down the ranks and up again in turn: with 2 chunks the shape of a V.
+std::vector<Rank> placement_zigzag(std::int32_t ranks, std::int32_t chunks);
+/// Two pipelines of p stages each: chain 0, stages 0 to p-1, goes down the ranks, and chain 1, stages p to
+/// 2p-1, up. Every rank holds a stage of each.
+Program make_bidirectional_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches);
+/// Chunk after chunk of p stages, down the ranks and up again in turn: with 2 chunks the shape of a V.
+std::vector<Rank> placement_zigzag(std::int32_t ranks, std::int32_t chunks);
+/// Two pipelines of p stages each: chain 0, stages 0 to p-1, goes down the ranks, and chain 1, stages p to
+/// 2p-1, up. Every rank holds a stage of each.
+Program make_bidirectional_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches);
 
 /// The same schedule for `count` iterations, one after another in every row, with no barrier between.
 Program repeat_iterations(const Program& program, std::int32_t count);

@@ -73,16 +73,25 @@ StageCosts profiled(const std::filesystem::path& file, const Experiment& experim
   return costs.at(experiment.samples);
 }
 
-/// How the model is cut for the experiment's program.
+/// How the model is cut for the experiment's program: every chain of it is a whole copy of the model.
 void cut(const Scenario& scenario, const LayerGraph& model, bool local, Experiment& experiment) {
-  experiment.cuts = cut_points(scenario, model, experiment.program.stages());
+  experiment.cuts = cut_points(scenario, model, static_cast<std::int32_t>(experiment.program.chains.front().size()));
   if (local) experiment.auxiliaries = build_auxiliaries(auxiliary_spec(scenario.auxiliary), model, experiment.cuts);
+}
+
+/// The costs of every stage, from those of one copy of the model.
+StageCosts for_every_chain(const StageCosts& copy, const Program& program) {
+  StageCosts costs(program.stages());
+  for (const auto& chain : program.chains) {
+    for (std::size_t i = 0; i < chain.size() && static_cast<Stage>(i) < copy.stages(); ++i) costs.set_stage(chain[i], copy, static_cast<Stage>(i));
+  }
+  return costs;
 }
 
 /// The costs of one schedule's stages. Bytes come from the model wherever there is one.
 StageCosts experiment_costs(const Scenario& scenario, const Experiment& experiment, const LayerGraph* model) {
   const CostsConfig& costs = scenario.costs;
-  const auto with_model = [&] { return analytic(scenario, experiment, build_device(scenario), *model); };
+  const auto with_model = [&] { return for_every_chain(analytic(scenario, experiment, build_device(scenario), *model), experiment.program); };
   if (costs.source == "analytic") return with_model();
   StageCosts durations = costs.source == "uniform" ? stage_costs(cost_list(costs), experiment.program)
                                                    : profiled(costs.profile, experiment);

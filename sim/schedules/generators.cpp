@@ -3,13 +3,28 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
 
+void append_one_f_one_b(std::vector<Op>& row, Stage stage, Microbatch warm_up, Microbatch microbatches) {
+  const Microbatch ahead = std::min(warm_up, microbatches);
+  row.reserve(row.size() + 2 * static_cast<std::size_t>(microbatches) + 2);
+  for (Microbatch m = 0; m < ahead; ++m) row.push_back(make_op(Kind::F, stage, m));
+  for (Microbatch m = ahead; m < microbatches; ++m) {
+    row.push_back(make_op(Kind::F, stage, m));
+    row.push_back(make_op(Kind::B, stage, m - ahead));
+  }
+  for (Microbatch m = microbatches - ahead; m < microbatches; ++m) row.push_back(make_op(Kind::B, stage, m));
+}
+
 ScheduleOption clip_option() {
   return {"clip", "1: clip gradients by global norm, a barrier of all ranks before the updates", "0", {"0", "1"}};
 }
+
+ScheduleOption chunks_option() { return {"chunks", "stages per rank", "2", {}, 1}; }
 
 ScheduleOption accumulate_option() {
   return {"accumulate", "microbatches whose gradients are added up before an update", "1", {}, 1};
@@ -23,11 +38,17 @@ std::int32_t accumulation(const Schedule& schedule, const ScheduleShape& shape) 
 }
 
 void append_flush(Program& program, bool clip) {
+  const ChainLinks links = chain_links(program);
+  const auto put = [&](std::vector<Op>& row, Kind kind, Stage stage) {
+    Op op = make_op(kind, stage, -1);
+    op.chain = links.chain[static_cast<std::size_t>(stage)];
+    row.push_back(op);
+  };
   std::vector<std::vector<Stage>> held(program.rows.size());
   for (Stage s = 0; s < program.stages(); ++s) held[static_cast<std::size_t>(program.stage_rank[s])].push_back(s);
   for (std::size_t r = 0; r < program.rows.size(); ++r) {
-    if (clip) program.rows[r].push_back(make_op(Kind::SYNC, held[r].empty() ? 0 : held[r].front(), -1));
-    for (const Stage s : held[r]) program.rows[r].push_back(make_op(Kind::U, s, -1));
+    if (clip) put(program.rows[r], Kind::SYNC, held[r].empty() ? 0 : held[r].front());
+    for (const Stage s : held[r]) put(program.rows[r], Kind::U, s);
   }
 }
 

@@ -14,9 +14,16 @@ constexpr Op make_op(Kind kind, Stage stage, Microbatch microbatch) {
   return op;
 }
 
+/// Appends 1F1B on one stage: `warm_up` forwards (at most all), then one forward and one backward in turn,
+/// then the backwards that are left.
+void append_one_f_one_b(std::vector<Op>& row, Stage stage, Microbatch warm_up, Microbatch microbatches);
+
 /// `clip`: 1 puts a barrier of all ranks before the updates, which is what clipping gradients by
 /// their global norm is.
 ScheduleOption clip_option();
+
+/// `chunks`: stages per rank.
+ScheduleOption chunks_option();
 
 /// `accumulate`: how many microbatches one update takes.
 ScheduleOption accumulate_option();

@@ -17,7 +17,19 @@
   add(naive)                       \
   add(gpipe)                       \
   add(one_f_one_b)                 \
+  add(pipedream_flush)             \
+  add(eager_one_f_one_b)           \
+  add(deepspeed)                   \
   add(interleaved_one_f_one_b)     \
+  add(looped_bfs)                  \
+  add(interleaved_zero_bubble)     \
+  add(zb1p)                        \
+  add(zb_h1)                       \
+  add(zb_h2)                       \
+  add(zbv)                         \
+  add(dualpipe)                    \
+  add(dualpipev)                   \
+  add(chimera)                     \
   add(sequential_local)            \
   add(ppll)
 

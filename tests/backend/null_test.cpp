@@ -16,6 +16,7 @@
 #include "sim/core/validate.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/sim/fitting_shape.hpp"
 
 namespace bubblescope {
 namespace {
@@ -123,7 +124,7 @@ Program scheduled(const Schedule& schedule, std::int32_t ranks, std::map<std::st
   shape.ranks = ranks;
   shape.microbatches = 2 * ranks;
   shape.options = std::move(options);
-  return generate(schedule, shape);
+  return generate_fitting(schedule, shape);
 }
 
 void expect_conformance(Program program, const std::string& name) {

@@ -10,6 +10,7 @@
 #include "sim/engine/simulate.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/sim/fitting_shape.hpp"
 
 namespace bubblescope {
 namespace {
@@ -65,7 +66,7 @@ Case any_case() {
       shape.options[option.name] = std::to_string(*rc::gen::inRange(least, least + (option.name == "queue" ? 9 : 3)));
     }
   }
-  Program program = generate(schedule, shape);
+  Program program = generate_fitting(schedule, shape);
   if (!schedule.local) program.channels = {channel_mode(*rc::gen::elementOf(channel_mode_names()))};
   StageCosts costs(program.stages());
   for (Stage s = 0; s < program.stages(); ++s) {

@@ -246,7 +246,10 @@ TEST(TinyScenarios, have_the_makespans_that_their_comments_state) {
   const std::map<std::string, std::vector<Nanos>> stated = {
       {"gpipe", {33'000}}, {"1f1b", {33'000}}, {"interleaved-1f1b", {28'500}}, {"naive", {12'000}},
       {"ppll", {31'000, 38'500, 31'000}}, {"sequential-local-serial", {56'000}},
-      {"sequential-local-overlapped", {26'000}}, {"sequential-local-blockwise", {56'000}}};
+      {"sequential-local-overlapped", {26'000}}, {"sequential-local-blockwise", {56'000}},
+      {"eager-1f1b", {33'000}}, {"pipedream-flush", {33'000}}, {"deepspeed", {33'000}}, {"looped-bfs", {28'500}},
+      {"interleaved-zb", {25'500}}, {"zb1p", {27'000}}, {"zb-h1", {27'000}}, {"zb-h2", {27'000}}, {"zbv", {25'500}},
+      {"dualpipe", {26'000}}, {"dualpipev", {27'000}}, {"chimera", {18'000}}};
   for (const auto& [name, makespans] : stated) {
     const Scenario scenario = read_scenario(kScenarios / "tiny" / (name + ".toml"));
     const auto experiments = build_experiments(scenario);
@@ -254,6 +257,24 @@ TEST(TinyScenarios, have_the_makespans_that_their_comments_state) {
     for (std::size_t i = 0; i < makespans.size(); ++i) {
       const auto timeline = simulate(experiments[i].program, experiments[i].costs, build_cluster(scenario)).timeline;
       EXPECT_EQ(timeline.makespan(), makespans[i] * kMicrosecond) << experiments[i].config.label;
+    }
+  }
+}
+
+TEST(Build, every_direction_of_a_bidirectional_schedule_is_a_whole_copy_of_the_model) {
+  Scenario scenario = read_scenario(kScenarios / "demo.toml");
+  ScheduleConfig config;
+  config.name = config.label = "chimera";
+  config.microbatches = 4;
+  const Experiment both = build_experiment(scenario, config);
+  config.name = config.label = "gpipe";
+  const Experiment one = build_experiment(scenario, config);
+  ASSERT_EQ(both.program.stages(), 2 * one.program.stages());
+  EXPECT_EQ(both.cuts, one.cuts);
+  for (Stage s = 0; s < one.program.stages(); ++s) {
+    for (const Stage copy : {s, one.program.stages() + s}) {
+      EXPECT_EQ(both.costs.bytes(copy), one.costs.bytes(s)) << copy;
+      EXPECT_EQ(both.costs.at(copy, Kind::F), one.costs.at(s, Kind::F)) << copy;
     }
   }
 }
