@@ -1,8 +1,6 @@
 // Weight gradients that wait; see weight_gradients.hpp.
 #include "backend/torch/weight_gradients.hpp"
 
-#include <ATen/ExpandUtils.h>
-
 #include <array>
 #include <set>
 #include <tuple>
@@ -34,7 +32,7 @@ Gradients gradients_of(const WeightedOp& op, const torch::Tensor& output, const 
   Gradients gradients;
   if (wanted[0]) std::get<0>(gradients) = rows(output).mm(weight).view(input.sizes());
   if (wanted[1]) std::get<1>(gradients) = rows(output).t().mm(rows(input));
-  if (wanted[2]) std::get<2>(gradients) = at::sum_to(rows(output), {weight.size(0)});
+  if (wanted[2]) std::get<2>(gradients) = rows(output).sum(0);
   return gradients;
 }
 
