@@ -45,6 +45,17 @@ std::map<Microbatch, double> loss_scales(const Program& program, Rank rank, Stag
   return scales;
 }
 
+/// The microbatches whose backward is I and W at this stage. Later iterations repeat the first.
+std::set<Microbatch> split_microbatches(const Program& program, Rank rank, Stage stage) {
+  std::set<Microbatch> split;
+  for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
+    for (const Op& part : program.parts_of(op)) {
+      if (part.stage == stage && part.iteration == 0 && part.kind == Kind::I) split.insert(part.microbatch);
+    }
+  }
+  return split;
+}
+
 void require_executable(const Program& program, const TorchShared& shared) {
   const auto stages = static_cast<std::int32_t>(shared.config.cuts.size()) + 1;
   if (program.stages() != stages) {
@@ -60,7 +71,7 @@ void require_executable(const Program& program, const TorchShared& shared) {
     bool whole = true;  // all gradients so far are in the global norm
     for (const Op& op : row) {
       for (const Op& part : program.parts_of(op)) {
-        if (is_backward(part.kind)) whole = false;
+        if (is_backward(part.kind) || part.kind == Kind::W) whole = false;
         if (part.kind == Kind::SYNC) whole = true;
         if (part.kind == Kind::U && !whole) {
           throw InputError("clipping by the global norm needs a SYNC between the backwards and the update of a schedule; this one has none");
@@ -68,10 +79,6 @@ void require_executable(const Program& program, const TorchShared& shared) {
       }
     }
   }
-}
-
-std::int64_t bytes_of(const torch::Tensor& tensor) {
-  return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
 }
 
 torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch>, torch::Tensor>& tensors, const Op& op,
@@ -115,10 +122,12 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
       }
       for (const NamedTensor& buffer : held.auxiliary->buffers()) held.weight_bytes += bytes_of(buffer.tensor);
     }
-    for (const NamedTensor& parameter : parameters) held.weight_bytes += bytes_of(parameter.tensor);
+    for (const NamedTensor& parameter : parameters) held.parameter_bytes += bytes_of(parameter.tensor);
+    held.weight_bytes += held.parameter_bytes;
     for (const NamedTensor& buffer : held.module->buffers()) held.weight_bytes += bytes_of(buffer.tensor);
     held.optimizer = std::make_unique<StageOptimizer>(shared_->config.optimizer, std::move(parameters));
     held.scale = loss_scales(program, rank, stage);
+    held.split = split_microbatches(program, rank, stage);
   }
 }
 
@@ -155,10 +164,12 @@ void TorchDevice::execute(const Op& op) {
 void TorchDevice::run(Held& stage, const Op& op) {
   switch (op.kind) {
     case Kind::F: return forward(stage, op);
-    case Kind::B: return backward(stage, op);
+    case Kind::B:
+    case Kind::I: return backward(stage, op);
+    case Kind::W: return weights(stage, op);
     case Kind::A: return compute_loss(stage, op, flying(stage, op));
     case Kind::LB: return local_backward(stage, op);
-    case Kind::U: return update(stage);
+    case Kind::U: return update(stage, op);
     default: throw RunError(fmt::format("{}: {} is not available in the CPU backend", cell(op), mnemonic(op.kind)));
   }
 }
@@ -168,7 +179,9 @@ void TorchDevice::forward(Held& stage, const Op& op) {
   InFlight flight;
   flight.input = stage.first ? batches_.batch(op.iteration, op.microbatch).images : take(activations_, op, "input");
   if (!local_ && !stage.first) flight.input = flight.input.detach().requires_grad_(true);
-  flight.output = stage.module->forward(flight.input, context(op));
+  ForwardContext how = context(op);
+  if (stage.split.contains(op.microbatch)) how.deferred = flight.deferred = c10::make_intrusive<WeightGradients>();
+  flight.output = stage.module->forward(flight.input, how);
   if (!stage.last) {
     auto& onward = here(op.stage + 1) ? activations_[Key{op.stage + 1, op.iteration, op.microbatch}] : outgoing_activations_[key];
     onward = flight.output.detach();
@@ -192,8 +205,11 @@ void TorchDevice::compute_loss(Held& stage, const Op& op, InFlight& flight) {
 }
 
 void TorchDevice::backward(Held& stage, const Op& op) {
-  if (local_) throw RunError(fmt::format("{}: B in a schedule with local losses", cell(op)));
+  if (local_) throw RunError(fmt::format("{}: {} in a schedule with local losses", cell(op), mnemonic(op.kind)));
   InFlight& flight = flying(stage, op);
+  if ((op.kind == Kind::I) != static_cast<bool>(flight.deferred)) {
+    throw RunError(fmt::format("{} of iteration {}: the schedule has another backward for this microbatch", cell(op), op.iteration));
+  }
   if (stage.last) {
     flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
   } else {
@@ -204,7 +220,19 @@ void TorchDevice::backward(Held& stage, const Op& op) {
     auto& onward = here(op.stage - 1) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch}];
     onward = flight.input.grad();
   }
+  if (flight.deferred) {
+    const bool keeps_input = flight.deferred->shares_memory_of(flight.input);
+    stage.waiting[{op.iteration, op.microbatch}] = {flight.deferred, flight.deferred->bytes(), keeps_input ? bytes_of(flight.input) : 0};
+  }
   stage.flying.erase({op.iteration, op.microbatch});
+  count_gradients(stage);
+}
+
+void TorchDevice::weights(Held& stage, const Op& op) {
+  const auto found = stage.waiting.find({op.iteration, op.microbatch});
+  if (found == stage.waiting.end()) throw RunError(fmt::format("{} of iteration {}: its I has not run", cell(op), op.iteration));
+  found->second.gradients->accumulate();
+  stage.waiting.erase(found);
   count_gradients(stage);
 }
 
@@ -217,13 +245,11 @@ void TorchDevice::local_backward(Held& stage, const Op& op) {
   count_gradients(stage);
 }
 
-/// Counts once after every update: memory is asked for after every op.
-void TorchDevice::count_gradients(Held& stage) {
-  if (stage.gradient_bytes > 0) return;
-  for (const NamedTensor& parameter : stage.optimizer->parameters()) stage.gradient_bytes += bytes_of(parameter.tensor.grad());
-}
-
-void TorchDevice::update(Held& stage) {
+void TorchDevice::update(Held& stage, const Op& op) {
+  if (!stage.waiting.empty()) {
+    const auto& [iteration, microbatch] = stage.waiting.begin()->first;
+    throw RunError(fmt::format("{}: the weight gradients of microbatch {} of iteration {} still wait for their W", cell(op), microbatch, iteration));
+  }
   const double limit = shared_->config.clip_norm;
   if (local_ && limit > 0) stage.optimizer->clip(std::sqrt(stage.optimizer->squared_norm()), limit);
   stage.optimizer->step(shared_->config.rate.at(stage.updates++));
@@ -267,34 +293,6 @@ Payload TorchDevice::example(const Op& recv) {
   tensor.normal_(0, 1, generator);
   const std::int64_t bytes = bytes_of(tensor);
   return {std::make_shared<torch::Tensor>(std::move(tensor)), bytes};
-}
-
-std::int64_t TorchDevice::held_bytes() const {
-  std::int64_t bytes = 0;
-  // A stage's output is its flight's as long as that is there, wherever else it waits.
-  const auto in_flight = [&](Stage number, std::int64_t iteration, Microbatch microbatch) {
-    const auto stage = held_.find(number);
-    return stage != held_.end() && stage->second.flying.contains({iteration, microbatch});
-  };
-  const auto add_outputs = [&](const std::map<Key, torch::Tensor>& tensors, Stage to_producer) {
-    for (const auto& [key, tensor] : tensors) {
-      const auto& [number, iteration, microbatch] = key;
-      if (!in_flight(number - to_producer, iteration, microbatch)) bytes += bytes_of(tensor);
-    }
-  };
-  add_outputs(activations_, 1);
-  add_outputs(outgoing_activations_, 0);
-  for (const auto* gradients : {&gradients_, &outgoing_gradients_}) {
-    for (const auto& [key, tensor] : *gradients) bytes += bytes_of(tensor);
-  }
-  for (const auto& [number, stage] : held_) {
-    bytes += stage.weight_bytes + stage.gradient_bytes + stage.optimizer_bytes;
-    for (const auto& [key, flight] : stage.flying) {
-      bytes += flight.bytes;
-      if (!stage.first && !in_flight(number - 1, key.first, key.second)) bytes += bytes_of(flight.input);
-    }
-  }
-  return bytes;
 }
 
 std::vector<LossRecord> TorchDevice::take_losses() { return std::exchange(losses_, {}); }

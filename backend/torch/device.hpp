@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <tuple>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "backend/torch/config.hpp"
 #include "backend/torch/modules.hpp"
 #include "backend/torch/optimizer.hpp"
+#include "backend/torch/weight_gradients.hpp"
 
 namespace bubblescope {
 
@@ -33,12 +35,15 @@ struct LossRecord {
   double loss = 0;
 };
 
-/// Executes F, B, A, LB and U; I, W and R throw RunError.
+/// Executes F, B, I, W, A, LB and U; R throws RunError.
 ///
 /// * F of the first stage draws its batch; F of a backprop Program's last stage computes the
 ///   cross-entropy as well. A computes the local loss of its stage (the last stage's: cross-entropy
 ///   of the model's own logits). LB goes back through auxiliary network and block, B through the
 ///   block. U steps the optimizer of block and auxiliary network and drops the gradients.
+/// * I is B without the weight gradients of convolutions and linear layers; those are computed by W, at any
+///   time before U, from the layers' inputs and output gradients, all that is kept from I to W. The
+///   Program says which microbatches are split; F of the others makes an ordinary graph.
 /// * Gradients are means over everything between two updates: a microbatch's loss counts
 ///   1 / (backwards of its stage up to the next U).
 /// * Randomness comes from the key (seed, layer, iteration, microbatch); autograd runs on the rank's
@@ -55,8 +60,8 @@ class TorchDevice : public Device {
   double contribution(const Op& sync) override;
   void reduced(const Op& sync, double total) override;
   Payload example(const Op& recv) override;
-  /// Weights, buffers, gradients, optimizer state, messages, and what was allocated for microbatches
-  /// between their F and their backward, autograd's part included. A tensor that two ranks share
+  /// Weights, buffers, gradients, optimizer state, messages, what was allocated for microbatches between
+  /// their F and their backward, autograd's part included, and what waits between I and W. A tensor that two ranks share
   /// because they share memory counts on both, as it would on two devices.
   MemoryUse memory() const override { return {held_bytes(), peak_}; }
   std::shared_ptr<const void> snapshot() const override;
@@ -87,7 +92,14 @@ class TorchDevice : public Device {
     torch::Tensor input;   ///< a leaf; requires a gradient where one is sent back
     torch::Tensor output;  ///< with its graph
     torch::Tensor loss;    ///< with its graph; undefined before it is computed
+    c10::intrusive_ptr<WeightGradients> deferred;  ///< null where the backward is not split
     std::int64_t bytes = 0;  ///< allocated for it on this rank and not yet freed
+  };
+  /// A microbatch between its I and its W.
+  struct Waiting {
+    c10::intrusive_ptr<WeightGradients> gradients;
+    std::int64_t bytes = 0;        ///< of memory that they keep
+    std::int64_t input_bytes = 0;  ///< the stage's input among it
   };
   struct Held {
     Stage stage = 0;
@@ -98,10 +110,13 @@ class TorchDevice : public Device {
     std::unique_ptr<StageOptimizer> optimizer;
     std::int64_t updates = 0;
     std::int64_t weight_bytes = 0;     ///< buffers included
+    std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;   ///< 0 right after an update
     std::int64_t optimizer_bytes = 0;
     std::map<Microbatch, double> scale;  ///< of the loss, by microbatch
+    std::set<Microbatch> split;          ///< microbatches with I and W
     std::map<std::pair<std::int64_t, Microbatch>, InFlight> flying;
+    std::map<std::pair<std::int64_t, Microbatch>, Waiting> waiting;
   };
   /// (stage, iteration, microbatch)
   using Key = std::tuple<Stage, std::int64_t, Microbatch>;
@@ -112,8 +127,9 @@ class TorchDevice : public Device {
   void forward(Held& stage, const Op& op);
   void compute_loss(Held& stage, const Op& op, InFlight& flight);
   void backward(Held& stage, const Op& op);
+  void weights(Held& stage, const Op& op);
   void local_backward(Held& stage, const Op& op);
-  void update(Held& stage);
+  void update(Held& stage, const Op& op);
   static void count_gradients(Held& stage);
   bool here(Stage stage) const { return held_.contains(stage); }
   void run(Held& stage, const Op& op);

@@ -100,6 +100,7 @@ torch::Tensor run_primitive(const Primitive& p, const PrimitiveTensors& t, const
   const auto bias = [&] { return p.bias ? t.parameters[1] : torch::Tensor(); };
   switch (p.kind) {
     case PrimitiveKind::conv:
+      if (mode.deferred) return deferred_layer({true, p.stride, p.padding}, x, t.parameters[0], bias(), mode.deferred);
       return at::conv2d(x, t.parameters[0], bias(), {p.stride, p.stride}, {p.padding, p.padding});
     case PrimitiveKind::batch_norm:
       return batch_norm(t, x, mode);
@@ -112,6 +113,7 @@ torch::Tensor run_primitive(const Primitive& p, const PrimitiveTensors& t, const
     case PrimitiveKind::sigmoid:
       return at::sigmoid(x);
     case PrimitiveKind::linear:
+      if (mode.deferred) return deferred_layer({}, x, t.parameters[0], bias(), mode.deferred);
       return at::linear(x, t.parameters[0], bias());
     case PrimitiveKind::attention:
       return attention(x, p.heads);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/torch/weight_gradients.hpp"
 #include "sim/workload/layer_graph.hpp"
 
 namespace bubblescope {
@@ -25,6 +26,8 @@ struct PassMode {
   bool batch_statistics = true;   ///< batch norm normalises by the batch's statistics ...
   bool update_statistics = true;  ///< ... and moves the running ones towards them
   bool dropout = true;
+  /// Where the weight gradients of convolutions and linear layers wait; null: backward computes them.
+  c10::intrusive_ptr<WeightGradients> deferred{};
 };
 
 /// Runs one primitive out of place. `x` and, for `add`, `y` have a leading batch dimension. `masks`

@@ -54,7 +54,7 @@ StageModule::StageModule(std::span<const Layer> layers, std::int32_t first, bool
 }
 
 torch::Tensor StageModule::forward(const torch::Tensor& input, const ForwardContext& context) {
-  const PassMode mode{context.training && !frozen_batchnorm_, context.update_statistics, context.training};
+  const PassMode mode{context.training && !frozen_batchnorm_, context.update_statistics, context.training, context.deferred};
   torch::Tensor x = input;
   std::vector<torch::Tensor> values;
   for (std::size_t i = 0; i < layers_.size(); ++i) {

@@ -29,6 +29,8 @@ struct ForwardContext {
   std::uint64_t seed = 0;
   std::int64_t iteration = 0;
   std::int64_t microbatch = 0;
+  /// Where backward leaves the weight gradients of convolutions and linear layers; null: it computes them.
+  c10::intrusive_ptr<WeightGradients> deferred{};
 };
 
 /// A parameter or buffer by its full name, `layer1.2.conv1.weight`.
@@ -36,6 +38,11 @@ struct NamedTensor {
   std::string name;
   torch::Tensor tensor;
 };
+
+/// Bytes of the elements; 0 where the tensor is undefined.
+inline std::int64_t bytes_of(const torch::Tensor& tensor) {
+  return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
+}
 
 /// Layers [first, last) of a graph with their weights. Parameters are leaves that require gradients.
 /// The initial weights of a layer depend on (seed, its index in the graph) alone: however a model is

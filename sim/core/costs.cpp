@@ -86,7 +86,7 @@ StageCosts Costs::at(std::int64_t samples) const {
     const StageBytes& bb = b.bytes(s);
     StageBytes& out = result.bytes(s);
     for (const auto field : {&StageBytes::weights, &StageBytes::gradients, &StageBytes::optimizer, &StageBytes::activations,
-                             &StageBytes::activations_until_i, &StageBytes::auxiliary, &StageBytes::auxiliary_activations,
+                             &StageBytes::activations_until_w, &StageBytes::auxiliary, &StageBytes::auxiliary_activations,
                              &StageBytes::output}) {
       out.*field = blend(ba.*field, bb.*field, weight);
     }

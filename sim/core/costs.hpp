@@ -30,7 +30,9 @@ struct StageBytes {
   std::int64_t gradients = 0;
   std::int64_t optimizer = 0;
   std::int64_t activations = 0;          ///< held from the start of F, all kinds together
-  std::int64_t activations_until_i = 0;  ///< the part of `activations` that I already frees
+  /// Held from the end of I, which frees `activations`, to the end of W: inputs and output gradients of
+  /// the layers whose weight gradients wait. May exceed `activations`.
+  std::int64_t activations_until_w = 0;
   std::int64_t auxiliary = 0;            ///< auxiliary network: weights, gradients, optimizer state
   std::int64_t auxiliary_activations = 0;  ///< held from the start of A to the end of LB
   std::int64_t output = 0;               ///< the boundary activation sent to the next stage

@@ -34,18 +34,17 @@ class Changes {
     const auto stage = static_cast<std::size_t>(op.stage);
     const Rank rank = program_.stage_rank[stage];
     const StageBytes bytes = op.stage < costs_.stages() ? costs_.bytes(op.stage) : StageBytes{};
-    const std::int64_t kept = bytes.activations - bytes.activations_until_i;
     switch (op.kind) {
       case Kind::F:
         if (program_.profile != Profile::forward_only) put(rank, span.start, bytes.activations, 1, Part::activations);
         take_entry(op, links_.previous[stage], rank, span.start);
         break;
       case Kind::I:
-        put(rank, span.end, -bytes.activations_until_i, 0, Part::activations);
+        put(rank, span.end, bytes.activations_until_w - bytes.activations, 0, Part::activations);
         take_gradient(op, rank, span.start);
         break;
       case Kind::W:
-        put(rank, span.end, -kept, -1, Part::activations);
+        put(rank, span.end, -bytes.activations_until_w, -1, Part::activations);
         break;
       case Kind::B:
         put(rank, span.end, -bytes.activations, -1, Part::activations);

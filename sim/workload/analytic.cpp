@@ -171,7 +171,7 @@ Costs analytic_costs(const LayerGraph& model, std::span<const std::int32_t> cuts
       bytes.gradients = parameters * size;
       bytes.optimizer = parameters * optimizer.states * size;
       bytes.activations = batch_bytes(kept.elements(), batch, size);
-      bytes.activations_until_i = batch_bytes(kept.elements_not_for_weights(), batch, size);
+      bytes.activations_until_w = batch_bytes(kept.elements_until_w(), batch, size);
       bytes.output = last ? 0 : batch_bytes(boundary_elements(layers.back()), batch, size);
 
       if (network != nullptr) {

@@ -73,7 +73,7 @@ Passes passes(const Primitive& p, std::int64_t batch, bool frozen_batchnorm) {
       return {{7 * out, in + out, 1}, {7 * out, in + out, 1}, {}};
     case PrimitiveKind::embed:
       // Concatenate, add the positions; their gradient and the class token's are sums over the batch.
-      return {{out, 2 * in + 3 * out, 2}, {}, {out, out, 2}};
+      return {{out, 2 * in + 3 * out, 2}, {out, out, 2}, {}};
     case PrimitiveKind::select_token:
       return {{}, {0, in + 2 * out, 2}, {}};
     case PrimitiveKind::dropout:
@@ -111,9 +111,10 @@ PassWork layer_work(std::span<const Layer> layers, std::int64_t batch, bool inpu
           append(work.input, {size, 3 * size, 1});
         }
       }
-      const bool norm = p.kind == PrimitiveKind::batch_norm || p.kind == PrimitiveKind::layer_norm;
+      // Trains its own parameters in the input pass.
+      const bool own = p.kind == PrimitiveKind::batch_norm || p.kind == PrimitiveKind::layer_norm || p.kind == PrimitiveKind::embed;
       append(work.forward, costs.forward);
-      if (need || norm) append(work.input, costs.input);
+      if (need || own) append(work.input, costs.input);
       append(work.weight, costs.weight);
       needs.push_back(need || parameter_count(p) > 0);
     }
@@ -175,6 +176,7 @@ KeptValues::Value KeptValues::add(std::span<const Layer> layers, Value from) {
         case PrimitiveKind::conv:
         case PrimitiveKind::linear:
           keep(x, true);
+          gradients_ += bubblescope::elements(p.output);
           break;
         case PrimitiveKind::batch_norm:
         case PrimitiveKind::gelu:
@@ -212,9 +214,9 @@ std::int64_t KeptValues::elements() const {
   return count;
 }
 
-std::int64_t KeptValues::elements_not_for_weights() const {
-  std::int64_t count = extra_;
-  for (const Entry& entry : values_) count += entry.kept && !entry.for_weights ? entry.elements : 0;
+std::int64_t KeptValues::elements_until_w() const {
+  std::int64_t count = gradients_;
+  for (const Entry& entry : values_) count += entry.for_weights ? entry.elements : 0;
   return count;
 }
 

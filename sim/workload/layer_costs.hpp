@@ -28,8 +28,8 @@ struct Work {
 /// operations.
 struct PassWork {
   std::vector<Work> forward;
-  std::vector<Work> input;   ///< backward but for `weight`: gradients of inputs, all of a norm's backward
-  std::vector<Work> weight;  ///< weight gradients of convolutions, linear layers and embeddings
+  std::vector<Work> input;   ///< backward but for `weight`: gradients of inputs, all of a norm's or embedding's
+  std::vector<Work> weight;  ///< weight gradients of convolutions and linear layers: what W computes
 };
 
 /// `input_gradient`: whether the gradient of the first layer's input is wanted. Where it is not,
@@ -54,8 +54,9 @@ class KeptValues {
   Value add(std::span<const Layer> layers, Value from);
   /// Elements per sample that are kept so far.
   std::int64_t elements() const;
-  /// The part of them that no weight gradient of a convolution or linear layer reads.
-  std::int64_t elements_not_for_weights() const;
+  /// Elements per sample that stay between I and W: inputs of convolutions and linear layers, and the
+  /// gradients of their outputs, which I makes.
+  std::int64_t elements_until_w() const;
 
  private:
   void keep(Value value, bool for_weights);
@@ -66,7 +67,8 @@ class KeptValues {
     bool for_weights = false;
   };
   std::vector<Entry> values_;
-  std::int64_t extra_ = 0;  ///< masks and statistics
+  std::int64_t extra_ = 0;      ///< masks and statistics
+  std::int64_t gradients_ = 0;  ///< of the outputs of convolutions and linear layers
 };
 
 /// Elements of a layer's output: what crosses a cut behind it, per sample.

@@ -5,10 +5,12 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <set>
 
 #include "sim/core/error.hpp"
 #include "backend/calibrate.hpp"
-#include "tests/backend/torch/small_runs.hpp"
+#include "tests/backend/torch/reference.hpp"
+#include "tests/sim/program_rows.hpp"
 
 namespace bubblescope {
 namespace {
@@ -17,7 +19,6 @@ using namespace testing_runs;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Tensors = std::map<std::string, torch::Tensor>;
 
 // --- local schedules ------------------------------------------------------------------------------
 
@@ -59,21 +60,6 @@ INSTANTIATE_TEST_SUITE_P(Models, LocalSchedules,
                          testing::Values(LocalCase{"resnet", resnet, 2}, LocalCase{"resnet", resnet, 4},
                                          LocalCase{"vit", vit, 2}, LocalCase{"vit", vit, 4}),
                          [](const auto& given) { return given.param.name + std::to_string(given.param.ranks); });
-
-std::unique_ptr<torch::optim::Optimizer> reference_optimizer(const TorchConfig& config, std::vector<torch::Tensor> parameters) {
-  const OptimizerConfig& o = config.optimizer;
-  if (o.name == "adamw") {
-    return std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(config.rate.base).weight_decay(o.weight_decay));
-  }
-  return std::make_unique<torch::optim::SGD>(
-      parameters, torch::optim::SGDOptions(config.rate.base).momentum(o.momentum).nesterov(o.nesterov).weight_decay(o.weight_decay));
-}
-
-std::vector<torch::Tensor> tensors_of(const std::vector<NamedTensor>& named) {
-  std::vector<torch::Tensor> tensors;
-  for (const NamedTensor& t : named) tensors.push_back(t.tensor);
-  return tensors;
-}
 
 /// Sequential local learning as every paper's loop has it: forward, loss, backward, step, detach.
 TEST(LocalLearning, serial_equals_a_plain_training_loop) {
@@ -162,46 +148,6 @@ TEST(LocalLearning, every_stage_is_clipped_by_its_own_norm) {
 
 // --- pipelines ------------------------------------------------------------------------------------
 
-/// The un-pipelined model, microbatch by microbatch.
-struct Reference {
-  LayerGraph graph;
-  StageModule model;
-  AuxiliaryModule loss;
-
-  explicit Reference(const TorchConfig& config)
-      : graph(build_model(config.model)),
-        model(graph, 0, graph.size(), {.dtype = torch::kFloat64}),
-        loss(output_loss(), 0, {.dtype = torch::kFloat64}) {}
-
-  void accumulate(Batches& batches, std::int64_t iteration) {
-    const auto count = batches.plan().microbatches;
-    for (std::int64_t m = 0; m < count; ++m) {
-      const ForwardContext context{.iteration = iteration, .microbatch = m};
-      const Batch batch = batches.batch(iteration, m);
-      const torch::Tensor value = loss.loss(model.forward(batch.images, context), batch.labels, {}, context);
-      (value / static_cast<double>(count)).backward();
-    }
-  }
-  Tensors gradients() const {
-    Tensors all;
-    for (const NamedTensor& t : model.parameters()) all[t.name] = t.tensor.grad();
-    return all;
-  }
-};
-
-Program without_updates(Program what) {
-  for (auto& row : what.rows) std::erase_if(row, [](const Op& op) { return op.kind == Kind::U; });
-  return what;
-}
-
-TorchConfig in_double(TorchConfig config) {
-  config.precision = "float64";
-  config.batch = 16;
-  config.microbatch = 4;
-  config.augment = true;
-  return config;
-}
-
 struct PipelineCase {
   std::string schedule;
   std::int32_t ranks;
@@ -255,19 +201,9 @@ TEST_P(Pipelines, clipping_by_the_global_norm_equals_torchs_on_the_un_pipelined_
 
   Reference reference(config);
   Batches batches(config.data, {.batch = 16, .microbatch = 4, .microbatches = 4, .augment = true, .precision = torch::kDouble});
-  const auto parameters = tensors_of(reference.model.parameters());
-  const auto optimizer = reference_optimizer(config, parameters);
-  for (std::int64_t iteration = 0; iteration < 3; ++iteration) {
-    optimizer->zero_grad();
-    reference.accumulate(batches, iteration);
-    EXPECT_GT(torch::nn::utils::clip_grad_norm_(parameters, config.clip_norm), config.clip_norm);
-    optimizer->step();
-  }
-  Tensors expected, actual;
-  for (const NamedTensor& t : reference.model.parameters()) {
-    expected[t.name] = t.tensor.detach();
-    actual[t.name] = state.at("model." + t.name);
-  }
+  const Tensors expected = reference.train(config, batches, 3);
+  Tensors actual;
+  for (const auto& [name, tensor] : expected) actual[name] = state.at("model." + name);
   EXPECT_LT(relative_error(actual, expected), 1e-12);
 }
 
@@ -281,30 +217,83 @@ INSTANTIATE_TEST_SUITE_P(Schedules, Pipelines,
                            return name;
                          });
 
-// --- what a device refuses and reports -------------------------------------------------------------
+// --- split backward -------------------------------------------------------------------------------
 
-Op op_of(Kind kind, Stage stage, Microbatch microbatch = 0) {
-  Op op;
-  op.kind = kind;
-  op.stage = static_cast<std::int16_t>(stage);
-  op.microbatch = microbatch;
-  return op;
-}
+struct SplitCase {
+  std::string name;
+  std::vector<std::string> rows;
+  bool ascending;  ///< every stage adds up its weight gradients in the reference's order
+};
+void PrintTo(const SplitCase& c, std::ostream* out) { *out << c.name; }
 
-/// Runs `work` on a device of this rank and returns the message of what it throws.
-template <typename Error, typename Work>
-std::string message_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
+class SplitPipelines : public testing::TestWithParam<SplitCase> {
+ protected:
+  static Program split() { return add_send_recv(program_of(GetParam().rows)); }
+  static TorchConfig config(TorchConfig (*model)(std::int32_t)) {
+    TorchConfig config = in_double(model(split().stages()));
+    config.batch = 4 * split().microbatches;
+    return config;
   }
-  return "nothing was thrown";
+  static Batches batches(const TorchConfig& config) {
+    return Batches(config.data, {.batch = config.batch, .microbatch = 4, .microbatches = config.batch / 4, .augment = true,
+                                 .precision = torch::kDouble});
+  }
+};
+
+TEST_P(SplitPipelines, gradients_equal_the_un_pipelined_model) {
+  for (const auto model : {resnet, vit}) {
+    const TorchConfig given = config(model);
+    const auto gradients = SmallRun(given, without_updates(split())).iterations(1).gradients();
+    Reference reference(given);
+    at::set_num_threads(1);
+    Batches data = batches(given);
+    reference.accumulate(data, 0);
+    EXPECT_LT(relative_error(gradients, reference.gradients()), 1e-12);
+    if (GetParam().ascending) {
+      EXPECT_THAT(differences(gradients, reference.gradients()), IsEmpty());
+    }
+  }
 }
 
-std::unique_ptr<Device> device_of(const TorchConfig& config, const Program& what, Rank rank) {
-  return torch_backend(config)->device(rank, what);
+TEST_P(SplitPipelines, training_with_clipping_equals_the_un_pipelined_model) {
+  TorchConfig given = config(vit);
+  given.optimizer = {.name = "sgd", .momentum = 0.9, .nesterov = true, .weight_decay = 1e-4};
+  given.clip_norm = 0.5;
+  Program what = split();
+  for (auto& row : what.rows) {
+    const auto update = std::find_if(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::U; });
+    row.insert(update, op_of(Kind::SYNC, -1, -1));
+  }
+  const auto state = SmallRun(given, what).iterations(3).state();
+  Reference reference(given);
+  at::set_num_threads(1);
+  Batches data = batches(given);
+  const Tensors expected = reference.train(given, data, 3);
+  Tensors actual;
+  for (const auto& [name, tensor] : expected) actual[name] = state.at("model." + name);
+  EXPECT_LT(relative_error(actual, expected), 1e-12);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Schedules, SplitPipelines,
+    testing::Values(
+        SplitCase{"w_fills_bubbles",
+                  {"0F0,0F1,0I0,0F2,0W0,0I1,0F3,0W1,0I2,0W2,0I3,0W3,0U", "1F0,1I0,1F1,1I1,1W0,1F2,1I2,1W1,1F3,1I3,1W2,1W3,1U"},
+                  true},
+        SplitCase{"w_last_and_backwards",
+                  {"0F0,0F1,0F2,0F3,0I0,0I1,0I2,0I3,0W3,0W2,0W1,0W0,0U", "1F0,1F1,1F2,1F3,1I0,1I1,1I2,1I3,1W2,1W0,1W3,1W1,1U"},
+                  false},
+        SplitCase{"two_stages_per_rank",
+                  {"0F0,0F1,2F0,2F1,2I0,2I1,0I0,0I1,2W0,0W0,0W1,2W1,0U,2U", "1F0,1F1,3F0,3I0,3F1,3I1,1I0,1I1,3W0,1W0,3W1,1W1,1U,3U"},
+                  true},
+        SplitCase{"neighbours_on_one_rank", {"0F0,1F0,0F1,1F1,1I0,0I0,1I1,0I1,0W0,1W0,1W1,0W1,0U,1U"}, true},
+        // Parts of a compound run in order; some microbatches are not split, or not at every stage.
+        SplitCase{"compounds_and_full_backwards",
+                  {"0F0,0F1,(0F2;0I0)OVERLAP_F_B,0W0,(0F3;0B1)OVERLAP_F_B,0I2,0W2,0B3,0U", "1F0,1B0,1F1,1I1,1F2,1I2,1W1,1W2,1F3,1B3,1U"},
+                  true}),
+    [](const auto& given) { return given.param.name; });
+
+// --- what a device refuses and reports -------------------------------------------------------------
 
 TEST(TorchDevice, a_diverged_loss_ends_the_run_and_names_op_stage_and_iteration) {
   TorchConfig config = vit(2);
@@ -316,14 +305,30 @@ TEST(TorchDevice, a_diverged_loss_ends_the_run_and_names_op_stage_and_iteration)
 
 TEST(TorchDevice, ops_it_cannot_run_are_refused_by_name) {
   const auto device = device_of(vit(2), program("gpipe", 2, 2), 0);
-  for (const Kind kind : {Kind::I, Kind::W, Kind::R}) {
-    EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(kind, 0)); }),
-                AllOf(HasSubstr(cell(op_of(kind, 0))), HasSubstr("not available in the CPU backend")));
-  }
+  EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::R, 0)); }),
+              AllOf(HasSubstr("0R0"), HasSubstr("not available in the CPU backend")));
   EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::F, 1)); }), HasSubstr("does not hold stage 1"));
   EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::B, 0)); }), HasSubstr("its forward has not run"));
   device->execute(op_of(Kind::F, 0));
   EXPECT_THAT(message_of<RunError>([&] { device->execute(op_of(Kind::B, 0)); }), HasSubstr("there is no gradient of its output"));
+}
+
+TEST(TorchDevice, weight_gradients_come_after_their_input_gradient_and_before_the_update) {
+  const auto device = device_of(vit(2), program_of({"0F0,0F1,0I0,0W0,0B1,0U", "1F0,1F1,1I0,1W0,1B1,1U"}), 1);
+  const auto run = [&](Kind kind, Microbatch microbatch) { return message_of<RunError>([&] { device->execute(op_of(kind, 1, microbatch)); }); };
+  for (const Microbatch microbatch : {0, 1}) {
+    device->input(op_of(Kind::RECV_F, 1, microbatch), device->example(op_of(Kind::RECV_F, 1)));
+    device->execute(op_of(Kind::F, 1, microbatch));
+  }
+  EXPECT_THAT(run(Kind::W, 0), AllOf(HasSubstr("1W0"), HasSubstr("its I has not run")));
+  EXPECT_THAT(run(Kind::B, 0), AllOf(HasSubstr("1B0"), HasSubstr("another backward")));
+  EXPECT_THAT(run(Kind::I, 1), AllOf(HasSubstr("1I1"), HasSubstr("another backward")));
+  device->execute(op_of(Kind::B, 1, 1));
+  device->execute(op_of(Kind::I, 1, 0));
+  EXPECT_THAT(run(Kind::U, -1), AllOf(HasSubstr("1U"), HasSubstr("of microbatch 0 of iteration 0 still wait for their W")));
+  device->execute(op_of(Kind::W, 1, 0));
+  EXPECT_THAT(run(Kind::W, 0), HasSubstr("its I has not run"));
+  EXPECT_EQ(run(Kind::U, -1), "nothing was thrown");
 }
 
 TEST(TorchDevice, clipping_in_a_pipeline_without_a_barrier_is_refused) {
@@ -333,6 +338,10 @@ TEST(TorchDevice, clipping_in_a_pipeline_without_a_barrier_is_refused) {
   EXPECT_THAT(message_of<InputError>([&] { device_of(config, what, 0); }), HasSubstr("SYNC"));
   what.rows[0].push_back(op_of(Kind::SYNC, -1, -1));  // after the update, where it is of no use
   EXPECT_THAT(message_of<InputError>([&] { device_of(config, what, 0); }), HasSubstr("SYNC"));
+  // Nor before the last weight gradients.
+  Program split = program_of({"0F0,0I0,0W0,0U", "1F0,1I0,1W0,1U"});
+  for (auto& row : split.rows) row.insert(row.begin() + 2, op_of(Kind::SYNC, -1, -1));
+  EXPECT_THAT(message_of<InputError>([&] { device_of(config, split, 0); }), HasSubstr("SYNC"));
 }
 
 TEST(TorchDevice, a_schedule_of_another_number_of_stages_is_refused) {
@@ -362,68 +371,12 @@ TEST(TorchDevice, single_stages_run_on_examples_and_hold_no_more_each_time) {
   }
 }
 
-// An MLP's stage 0 of two: weights [64, 192] and [64, 64] with biases. SGD with momentum holds weights
-// and momentum between iterations, in 4 bytes each. A microbatch between F and B holds what the backward
-// of linear and ReLU needs: the images (flattened, a view) and both ReLUs' outputs, the second of which is the output; and
-// its loss nowhere. malloc rounds each of these up, by less than 64 bytes with its alignment.
-TEST(TorchDevice, counts_the_bytes_it_holds_with_those_of_autograd) {
-  TorchConfig config = resnet(1);
-  config.model = {};
-  config.model.name = "mlp";
-  config.auxiliary.name = "greedy";
-  config.model.image = {3, 8, 8};
-  config.model.depth = 2;
-  config.model.width = 64;
-  config.data = std::make_shared<DataSet>(generate_data_set({.samples = 64, .test_samples = 4, .image = {3, 8, 8}}));
-  config.augment = false;
-  config.batch = config.microbatch = 32;
-  config.cuts = {2};  // after both hidden layers
-  constexpr std::int64_t weights = 4 * (64 * 192 + 64 + 64 * 64 + 64), images = 4 * 32 * 192, hidden = 4 * 32 * 64, slack = 1024;
-  const auto device = device_of(config, program("gpipe", 2, 2), 0);
-  const auto held = [&] { return device->memory().now; };
-  const auto near = [](std::int64_t bytes) { return AllOf(testing::Ge(bytes), testing::Le(bytes + slack)); };
-  EXPECT_EQ(held(), weights);
-  device->execute(op_of(Kind::F, 0));
-  EXPECT_THAT(held(), near(weights + images + 2 * hidden));
-  EXPECT_GE(device->memory().peak, held());
-  const Payload sent = device->output(op_of(Kind::SEND_F, 0));
-  EXPECT_EQ(sent.bytes, hidden);
-  EXPECT_THAT(held(), near(weights + images + 2 * hidden));  // for B
-  device->input(op_of(Kind::RECV_B, 0), device->example(op_of(Kind::RECV_B, 0)));
-  EXPECT_THAT(held(), near(weights + images + 3 * hidden));  // with the gradient of the output
-  device->execute(op_of(Kind::B, 0));
-  EXPECT_EQ(held(), 2 * weights);
-  EXPECT_GE(device->memory().peak, 2 * weights + images + 2 * hidden);  // both at once, at the end of B
-  device->execute(op_of(Kind::U, 0, -1));
-  EXPECT_EQ(held(), 2 * weights);  // momentum instead of gradients
-}
-
-// With early forwarding the output is on its way while the stage still needs it, and is counted once.
-TEST(TorchDevice, counts_a_local_stages_output_once_and_not_after_it_was_sent) {
-  const TorchConfig config = vit(2);
-  const auto device = device_of(config, program("ppll", 2, 2), 0);
-  device->execute(op_of(Kind::F, 0));
-  const std::int64_t with_output = device->memory().now;
-  const Payload sent = device->output(op_of(Kind::SEND_F, 0));
-  EXPECT_EQ(device->memory().now, with_output);
-  device->execute(op_of(Kind::A, 0));
-  device->execute(op_of(Kind::LB, 0));
-  device->execute(op_of(Kind::U, 0));
-  const std::int64_t resident = device->memory().now;
-  device->execute(op_of(Kind::F, 0, 1));
-  device->execute(op_of(Kind::A, 0, 1));
-  device->execute(op_of(Kind::LB, 0, 1));  // late: sent only now
-  device->execute(op_of(Kind::U, 0, 1));
-  EXPECT_EQ(device->memory().now, resident + sent.bytes);
-  device->output(op_of(Kind::SEND_F, 0, 1));
-  EXPECT_EQ(device->memory().now, resident);
-}
-
 // Calibration trains on noise, and afterwards nobody can tell.
 TEST(TorchDevice, calibration_leaves_no_trace) {
-  for (const char* schedule : {"ppll", "gpipe"}) {
+  const Program split = add_send_recv(program_of({"0F0,0F1,0I0,0W0,0I1,0W1,0U", "1F0,1I0,1F1,1I1,1W1,1W0,1U"}));
+  for (const Program& what : {program("ppll", 2, 2), program("gpipe", 2, 2), split}) {
     const TorchConfig config = vit(2);
-    SmallRun straight(config, program(schedule, 2, 2)), calibrated(config, program(schedule, 2, 2));
+    SmallRun straight(config, what), calibrated(config, what);
     straight.iterations(2);
     calibrated.iterations(1);
     auto before = calibrated.state();
@@ -431,9 +384,21 @@ TEST(TorchDevice, calibration_leaves_no_trace) {
     CalibrateOptions options;
     options.rounds = 1;
     options.waits = 1;
-    calibrate(calibrated.what(), calibrated.ranks(), options);
-    EXPECT_THAT(differences(calibrated.state(), before), testing::IsEmpty()) << schedule;
-    EXPECT_THAT(differences(calibrated.iterations(1).state(), straight.state()), testing::IsEmpty()) << schedule;
+    const Calibration calibration = calibrate(calibrated.what(), calibrated.ranks(), options);
+    EXPECT_THAT(differences(calibrated.state(), before), testing::IsEmpty()) << what.schedule;
+    EXPECT_THAT(differences(calibrated.iterations(1).state(), straight.state()), testing::IsEmpty()) << what.schedule;
+    // Every kind of op that the Program has was measured, at both stages.
+    std::set<std::pair<Stage, Kind>> occur, measured;
+    for (const auto& row : what.rows) {
+      for (const Op& op : row) {
+        if (is_compute(op.kind)) occur.insert({op.stage, op.kind});
+      }
+    }
+    for (const MeasuredOp& op : calibration.ops) {
+      EXPECT_GT(op.alone.median, 0);
+      measured.insert({op.stage, op.kind});
+    }
+    EXPECT_EQ(measured, occur);
   }
 }
 

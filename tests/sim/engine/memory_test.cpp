@@ -50,7 +50,7 @@ TEST(MemoryOverTime, an_input_gradient_frees_its_part_of_the_activations) {
   }
   StageCosts costs = stage_costs(parse_cost_list("F=1,I=1,W=1"), program);
   costs.bytes(0).activations = 100;
-  costs.bytes(0).activations_until_i = 70;
+  costs.bytes(0).activations_until_w = 30;
   const auto memory = memory_over_time(program, simulate(program, costs, uniform_cluster(1)).timeline, costs);
   ASSERT_EQ(memory[0].samples.size(), 3u);  // F at 0, I ends at 2, W ends at 3
   EXPECT_EQ(memory[0].samples[0].bytes, 100);

@@ -142,7 +142,7 @@ TEST(Analytic, bytes_follow_from_parameters_and_kept_values) {
   EXPECT_EQ(first.gradients, 49 * 32 * 4);
   EXPECT_EQ(first.optimizer, 49 * 32 * 4);
   EXPECT_EQ(first.activations, (48 + 32) * 4 * 4);
-  EXPECT_EQ(first.activations_until_i, 32 * 4 * 4);  // only relu's backward reads its output here
+  EXPECT_EQ(first.activations_until_w, (48 + 32) * 4 * 4);  // linear's input, and the gradient of its output
   EXPECT_EQ(first.output, 32 * 4 * 4);
   EXPECT_EQ(first.auxiliary, 33 * 10 * 3 * 4);
   EXPECT_EQ(first.auxiliary_activations, 0);  // its input is relu's output, kept already

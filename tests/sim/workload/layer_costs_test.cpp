@@ -87,7 +87,18 @@ TEST(LayerCosts, a_residual_block_keeps_five_values) {
   KeptValues kept;
   kept.add(std::span(&block, 1), kept.input());
   EXPECT_EQ(kept.elements(), 5 * 1024);
-  EXPECT_EQ(kept.elements_not_for_weights(), 3 * 1024);  // conv1, conv2, relu2
+  // Two convolutions' inputs and output gradients; the norms' and the last relu's values are gone.
+  EXPECT_EQ(kept.elements_until_w(), 4 * 1024);
+}
+
+// The class token and the positions get their gradients in I, as norms do.
+TEST(LayerCosts, only_convolutions_and_linear_layers_leave_work_for_w) {
+  LayerBuilder b("layer", {16, 24});
+  b.layer_norm(b.embed(0, "tokens"), "norm");
+  const Layer layer = b.finish();
+  const PassWork work = layer_work(std::span(&layer, 1), 3, false, false);
+  EXPECT_TRUE(work.weight.empty());
+  EXPECT_EQ(work.input.size(), 2u);
 }
 
 // Blocks share the value between them.

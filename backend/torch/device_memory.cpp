@@ -1,0 +1,45 @@
+// What a device holds; see device.hpp.
+#include "backend/torch/device.hpp"
+
+namespace bubblescope {
+
+/// Only until all are there: memory is asked for after every op.
+void TorchDevice::count_gradients(Held& stage) {
+  if (stage.gradient_bytes == stage.parameter_bytes) return;
+  stage.gradient_bytes = 0;
+  for (const NamedTensor& parameter : stage.optimizer->parameters()) stage.gradient_bytes += bytes_of(parameter.tensor.grad());
+}
+
+std::int64_t TorchDevice::held_bytes() const {
+  std::int64_t bytes = 0;
+  // A stage's output is its flight's as long as that is there, wherever else it waits.
+  const auto in_flight = [&](Stage number, std::int64_t iteration, Microbatch microbatch) {
+    const auto stage = held_.find(number);
+    return stage != held_.end() && stage->second.flying.contains({iteration, microbatch});
+  };
+  const auto add_outputs = [&](const std::map<Key, torch::Tensor>& tensors, Stage to_producer) {
+    for (const auto& [key, tensor] : tensors) {
+      const auto& [number, iteration, microbatch] = key;
+      if (!in_flight(number - to_producer, iteration, microbatch)) bytes += bytes_of(tensor);
+    }
+  };
+  add_outputs(activations_, 1);
+  add_outputs(outgoing_activations_, 0);
+  for (const auto* gradients : {&gradients_, &outgoing_gradients_}) {
+    for (const auto& [key, tensor] : *gradients) bytes += bytes_of(tensor);
+  }
+  for (const auto& [number, stage] : held_) {
+    bytes += stage.weight_bytes + stage.gradient_bytes + stage.optimizer_bytes;
+    for (const auto& [key, flight] : stage.flying) {
+      bytes += flight.bytes;
+      if (!stage.first && !in_flight(number - 1, key.first, key.second)) bytes += bytes_of(flight.input);
+    }
+    for (const auto& [key, waiting] : stage.waiting) {
+      bytes += waiting.bytes;
+      if (in_flight(number - 1, key.first, key.second)) bytes -= waiting.input_bytes;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace bubblescope
