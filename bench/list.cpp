@@ -28,7 +28,7 @@ nlohmann::json schedules_json() {
       options.push_back({{"name", option.name}, {"meaning", option.meaning}, {"default", option.default_value}, {"choices", option.choices}});
     }
     list.push_back({{"name", schedule.name}, {"title", schedule.title}, {"paper", schedule.paper}, {"memory", schedule.memory},
-                    {"bubble", schedule.bubble}, {"local", schedule.local}, {"flush", schedule.flush}, {"options", options}});
+                    {"bubble", schedule.bubble}, {"local", schedule.local}, {"flush", schedule.flush}, {"whole_batches", schedule.whole_batches}, {"options", options}});
   }
   return list;
 }

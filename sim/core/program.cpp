@@ -139,21 +139,58 @@ Program make_bidirectional_program(std::string schedule, std::int32_t ranks, std
   return program;
 }
 
+std::vector<StreamOp> stream_order(const Program& program, Rank rank) {
+  const auto& row = program.rows[static_cast<std::size_t>(rank)];
+  std::vector<StreamOp> order;
+  order.reserve(row.size());
+  const auto count = static_cast<std::int32_t>(row.size());
+  const std::vector<std::int32_t> none;
+  const std::vector<std::int32_t>& before = program.overlap.empty() ? none : program.overlap[static_cast<std::size_t>(rank)];
+  const auto counted = [&](std::int32_t position) { return !is_p2p(row[static_cast<std::size_t>(position)].kind); };
+  // Where the ops that may be late begin, and the transfers before the first op of all.
+  std::int32_t tail = count;
+  for (std::size_t left = before.size(); left > 0; --left) {
+    do --tail;
+    while (!counted(tail));
+  }
+  std::int32_t head = 0, late = tail;
+  const auto put = [&](std::int32_t& position, std::int32_t end, bool is_late) {
+    do order.push_back({position++, is_late});
+    while (position < end && !counted(position));
+  };
+  while (head < tail && !counted(head)) order.push_back({head++, false});
+  std::int32_t issued = 0;
+  for (const std::int32_t wanted : before) {
+    for (; issued < wanted && head < tail; ++issued) put(head, tail, false);
+    put(late, count, true);
+  }
+  while (head < tail) put(head, tail, false);
+  return order;
+}
+
 Program repeat_iterations(const Program& program, std::int32_t count) {
   Program repeated = program;
   repeated.iterations = program.iterations * count;
-  for (std::size_t r = 0; r < program.rows.size(); ++r) {
-    auto& row = repeated.rows[r];
-    row.reserve(program.rows[r].size() * static_cast<std::size_t>(count));
-    for (std::int32_t k = 1; k < count; ++k) {
-      for (Op op : program.rows[r]) {
-        op.iteration += k * program.iterations;
-        if (is_compound(op.kind)) {
+  if (count == 1) return repeated;
+  for (Rank r = 0; r < program.ranks(); ++r) {
+    const auto& row = program.rows[static_cast<std::size_t>(r)];
+    const std::vector<StreamOp> order = stream_order(program, r);
+    auto& out = repeated.rows[static_cast<std::size_t>(r)];
+    out.clear();
+    out.reserve(row.size() * static_cast<std::size_t>(count));
+    for (std::int32_t k = 0; k <= count; ++k) {
+      for (const StreamOp& at : order) {
+        const std::int32_t iteration = k - (at.late ? 1 : 0);
+        if (iteration < 0 || iteration >= count) continue;
+        Op op = row[static_cast<std::size_t>(at.position)];
+        if (at.late && op.kind == Kind::SYNC && k < count) continue;
+        op.iteration += iteration * program.iterations;
+        if (iteration > 0 && is_compound(op.kind)) {
           std::vector<Op> parts(program.parts_of(op).begin(), program.parts_of(op).end());
-          for (Op& part : parts) part.iteration += k * program.iterations;
+          for (Op& part : parts) part.iteration += iteration * program.iterations;
           op = repeated.make_compound(op.kind, parts);
         }
-        row.push_back(op);
+        out.push_back(op);
       }
     }
   }

@@ -112,6 +112,10 @@ struct Program {
   std::vector<Channel> channels;           ///< [0] is the default; those of single edges follow
 
   std::vector<std::vector<Op>> rows;  ///< rank -> ops in issue order
+  /// Where iterations follow each other without draining the pipeline: rank -> for each of the last ops of its
+  /// row, how many ops of the next iteration come before it; ascending. Transfers are not counted on
+  /// either side, they follow the op before them. Empty: an iteration ends before the next begins.
+  std::vector<std::vector<std::int32_t>> overlap;
   std::vector<Compound> compounds;
   std::vector<Op> parts;  ///< what compounds consist of
 
@@ -164,6 +168,16 @@ std::vector<Rank> placement_zigzag(std::int32_t ranks, std::int32_t chunks);
 /// Two pipelines of p stages each: chain 0, stages 0 to p-1, goes down the ranks, and chain 1, stages p to
 /// 2p-1, up. Every rank holds a stage of each.
 Program make_bidirectional_program(std::string schedule, std::int32_t ranks, std::int32_t microbatches);
+
+/// An op of a row in the order in which a stream of iterations issues it.
+struct StreamOp {
+  std::int32_t position = -1;  ///< in the row
+  bool late = false;           ///< of the iteration before, whose end overlaps this one's beginning
+};
+/// The order of a rank's row within a stream: every position once, as `overlap` says. A stream of n iterations
+/// is this n + 1 times, first without its late ops, in the end with nothing else. Barriers among
+/// the late ops are those of the drain: in a stream the next iteration's take their place.
+std::vector<StreamOp> stream_order(const Program& program, Rank rank);
 
 /// The same schedule for `count` iterations, one after another in every row, with no barrier between.
 Program repeat_iterations(const Program& program, std::int32_t count);

@@ -59,7 +59,7 @@ class Reader {
     }
     if (!rows_.empty()) fail(line, fmt::format("directive '#{}' after a row; expected all directives before", name));
     if (name != "psched" && !seen("psched")) fail(line, "not a .psched file; expected '#psched 1' first");
-    if (name != "chain" && name != "channel" && seen(name)) fail(line, fmt::format("'#{}' twice; expected once", name));
+    if (name != "chain" && name != "channel" && name != "overlap" && seen(name)) fail(line, fmt::format("'#{}' twice; expected once", name));
     seen_.push_back(name);
     if (name == "psched") {
       if (value.text != "1") fail(value, fmt::format("version {}; expected 1", in_quotes(value.text)));
@@ -89,6 +89,8 @@ class Reader {
       if (program_.chains.size() > std::numeric_limits<std::uint8_t>::max()) fail(line, "more than 256 chains; expected fewer");
       program_.chains.push_back(numbers(value));
       chains_at_.push_back(value);
+    } else if (name == "overlap") {
+      overlaps_at_.push_back(value);
     } else if (value.text != "none") {
       read_channel(value);
     }
@@ -269,10 +271,26 @@ class Reader {
       }
     }
     complete_channels();
+    complete_overlap();
     const RowCounts counts = counts_of_rows(program_);
     if (!seen("microbatches")) program_.microbatches = counts.microbatches;
     if (!seen("iterations")) program_.iterations = counts.iterations;
     if (!seen("chunks")) program_.chunks = chunks_of_placement(program_);
+  }
+
+  /// `#overlap RANK N...`: ranks that have none may be left out.
+  void complete_overlap() {
+    if (overlaps_at_.empty()) return;
+    program_.overlap.resize(program_.rows.size());
+    std::set<Rank> known;
+    for (const TextPiece& value : overlaps_at_) {
+      const auto pieces = words(value);
+      if (pieces.empty()) fail(value, "no rank; expected '#overlap RANK' and numbers");
+      const Rank rank = number<std::int32_t>(pieces.front(), 0);
+      if (rank >= program_.ranks()) fail(pieces.front(), fmt::format("rank {}; expected ranks below {}", rank, program_.ranks()));
+      if (!known.insert(rank).second) fail(pieces.front(), fmt::format("overlap of rank {} twice; expected once", rank));
+      for (std::size_t i = 1; i < pieces.size(); ++i) program_.overlap[static_cast<std::size_t>(rank)].push_back(number<std::int32_t>(pieces[i], 0));
+    }
   }
 
   /// The default first, whether the file names it, and where, or not; then the edges in their order.
@@ -305,7 +323,7 @@ class Reader {
   std::int32_t ranks_ = 0;
   bool placed_ = false;  // '#stage-rank' was there
   TextPiece ranks_at_, stage_rank_at_;
-  std::vector<TextPiece> chains_at_;
+  std::vector<TextPiece> chains_at_, overlaps_at_;
   std::vector<std::pair<Channel, TextPiece>> channels_;  // as the file names them, with the place of the edge
 };
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -43,6 +44,7 @@ class Checker {
     }
     if (program_.chains.size() > 256) findings_.report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
     check_channels();
+    check_overlap();
     if (stages == 0) findings_.report("no stage; expected at least one");
     if (program_.microbatches < 1) findings_.report(fmt::format("{} microbatches; expected at least 1", program_.microbatches));
     if (program_.iterations < 1) findings_.report(fmt::format("{} iterations; expected at least 1", program_.iterations));
@@ -66,6 +68,24 @@ class Checker {
         findings_.report(fmt::format("channel {} twice; expected once", edge_text(channel)));
       } else if (!is_default && (!stage || links.next[static_cast<std::size_t>(channel.from)] != channel.to)) {
         findings_.report(not_neighbours(channel));
+      }
+    }
+  }
+
+  void check_overlap() {
+    if (program_.overlap.empty()) return;
+    if (program_.overlap.size() != program_.rows.size()) {
+      findings_.report(fmt::format("an overlap of {} ranks; expected one per rank or none", program_.overlap.size()));
+      return;
+    }
+    for (Rank r = 0; r < program_.ranks() && !findings_.full(); ++r) {
+      const auto& row = program_.rows[static_cast<std::size_t>(r)];
+      const auto& before = program_.overlap[static_cast<std::size_t>(r)];
+      const auto ops = std::count_if(row.begin(), row.end(), [](const Op& op) { return !is_p2p(op.kind); });
+      if (static_cast<std::int64_t>(before.size()) > ops) {
+        findings_.report({r, -1}, std::string(), fmt::format("{} ops overlap the next iteration; expected at most the row's {}", before.size(), ops));
+      } else if (!std::is_sorted(before.begin(), before.end()) || (!before.empty() && before.front() < 0)) {
+        findings_.report({r, -1}, std::string(), "the overlap is not ascending; expected, for each of the last ops, how many of the next iteration come before it");
       }
     }
   }

@@ -2,11 +2,14 @@
 #include "sim/engine/memory.hpp"
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
 
 namespace bubblescope {
 namespace {
 
-enum class Part : std::uint8_t { activations, queue, count };
+enum class Part : std::uint8_t { activations, queue, versions };
 
 struct Change {
   Nanos time;
@@ -18,7 +21,14 @@ struct Change {
 
 class Changes {
  public:
-  Changes(const Program& program, const StageCosts& costs) : program_(program), costs_(costs), links_(chain_links(program)), of_rank_(program.rows.size()) {}
+  Changes(const Program& program, const StageCosts& costs) : program_(program), costs_(costs), links_(chain_links(program)), of_rank_(program.rows.size()), stashes_(program.stage_rank.size()) {
+    recomputes_.assign(program.stage_rank.size(), false);
+    for (const auto& row : program.rows) {
+      for (const Op& op : row) {
+        if (op.kind == Kind::R) recomputes_[static_cast<std::size_t>(op.stage)] = true;
+      }
+    }
+  }
 
   void add(const Span& span) {
     for (const Op& op : program_.parts_of(span.op)) {
@@ -36,18 +46,27 @@ class Changes {
     const StageBytes bytes = op.stage < costs_.stages() ? costs_.bytes(op.stage) : StageBytes{};
     switch (op.kind) {
       case Kind::F:
-        if (program_.profile != Profile::forward_only) put(rank, span.start, bytes.activations, 1, Part::activations);
+        if (program_.profile != Profile::forward_only) put(rank, span.start, recomputes_[stage] ? kept_input(op) : bytes.activations, 1, Part::activations);
+        use_version(op);
         take_entry(op, links_.previous[stage], rank, span.start);
         break;
       case Kind::I:
         put(rank, span.end, bytes.activations_until_w - bytes.activations, 0, Part::activations);
         take_gradient(op, rank, span.start);
         break;
+      case Kind::R:
+        put(rank, span.start, bytes.activations - kept_input(op), 0, Part::activations);
+        break;
       case Kind::W:
         put(rank, span.end, -bytes.activations_until_w, -1, Part::activations);
+        release_version(op, rank, span.end);
+        break;
+      case Kind::U:
+        keep_version(op, rank, span.start);
         break;
       case Kind::B:
         put(rank, span.end, -bytes.activations, -1, Part::activations);
+        release_version(op, rank, span.end);
         take_gradient(op, rank, span.start);
         break;
       case Kind::A:
@@ -72,6 +91,41 @@ class Changes {
 
   std::int64_t boundary(Stage stage) const { return stage < costs_.stages() ? costs_.bytes(stage).output : 0; }
 
+  /// What is kept of a microbatch whose forward runs again: its input. The first stage's is the batch, which
+  /// is not counted as an activation.
+  std::int64_t kept_input(const Op& op) const {
+    const Stage previous = links_.previous[static_cast<std::size_t>(op.stage)];
+    return previous < 0 ? 0 : boundary(previous);
+  }
+
+  void use_version(const Op& op) {
+    if (program_.weights != WeightPolicy::stash) return;
+    Stash& stash = stashes_[static_cast<std::size_t>(op.stage)];
+    stash.users[stash.version].insert({op.iteration, op.microbatch});
+  }
+
+  /// An update overwrites weights that backwards under way still need: they are copied first.
+  void keep_version(const Op& op, Rank rank, Nanos time) {
+    if (program_.weights != WeightPolicy::stash) return;
+    Stash& stash = stashes_[static_cast<std::size_t>(op.stage)];
+    if (stash.users.contains(stash.version)) put(rank, time, weights(op), 0, Part::versions);
+    ++stash.version;
+  }
+
+  void release_version(const Op& op, Rank rank, Nanos time) {
+    if (program_.weights != WeightPolicy::stash) return;
+    Stash& stash = stashes_[static_cast<std::size_t>(op.stage)];
+    for (auto& [version, users] : stash.users) {
+      if (users.erase({op.iteration, op.microbatch}) == 0) continue;
+      if (!users.empty()) return;
+      if (version < stash.version) put(rank, time, -weights(op), 0, Part::versions);
+      stash.users.erase(version);
+      return;
+    }
+  }
+
+  std::int64_t weights(const Op& op) const { return op.stage < costs_.stages() ? costs_.bytes(op.stage).weights : 0; }
+
   void take_entry(const Op&, Stage previous, Rank rank, Nanos time) {
     if (previous >= 0 && program_.stage_rank[static_cast<std::size_t>(previous)] != rank) put(rank, time, -boundary(previous), 0, Part::queue);
   }
@@ -89,7 +143,24 @@ class Changes {
   const StageCosts& costs_;
   ChainLinks links_;
   std::vector<std::vector<Change>> of_rank_;
+
+  /// Updates of a stage so far, and the microbatches under way by the version their forward read.
+  struct Stash {
+    std::int32_t version = 0;
+    std::map<std::int32_t, std::set<std::pair<std::int32_t, Microbatch>>> users;
+  };
+  std::vector<Stash> stashes_;
+  std::vector<bool> recomputes_;  // by stage
 };
+
+std::int64_t& part_of(MemoryParts& parts, Part part) {
+  switch (part) {
+    case Part::activations: return parts.activations;
+    case Part::queue: return parts.queue;
+    case Part::versions: break;
+  }
+  return parts.versions;
+}
 
 }  // namespace
 
@@ -111,6 +182,7 @@ std::vector<RankMemory> memory_over_time(const Program& program, const Timeline&
       if (program.stage_rank[static_cast<std::size_t>(s)] != static_cast<Rank>(r)) continue;
       const StageBytes& bytes = costs.bytes(s);
       now.weights += bytes.weights;
+      if (program.weights == WeightPolicy::double_buffered) now.versions += bytes.weights;
       now.gradients += bytes.gradients;
       now.optimizer += bytes.optimizer;
       now.auxiliary += bytes.auxiliary;
@@ -124,7 +196,7 @@ std::vector<RankMemory> memory_over_time(const Program& program, const Timeline&
     std::int32_t alive = 0;
     for (const Change& change : of_rank[r]) {
       if (change.part == Part::queue && !communicates) continue;
-      (change.part == Part::queue ? now.queue : now.activations) += change.bytes;
+      part_of(now, change.part) += change.bytes;
       alive += change.activations;
       rank.peak_activations = std::max(rank.peak_activations, alive);
       if (now.total() > rank.peak_bytes) {

@@ -16,10 +16,12 @@ struct MemoryParts {
   std::int64_t gradients = 0;
   std::int64_t optimizer = 0;
   std::int64_t auxiliary = 0;    ///< weights, gradients and optimizer state of auxiliary networks
-  std::int64_t activations = 0;  ///< allocated at F, partly freed at I, rest at W, B or LB
+  std::int64_t versions = 0;     ///< older weights that backwards under way still need
+  std::int64_t activations = 0;  ///< allocated at F, partly freed at I, rest at W, B or LB; where R runs the
+                                 ///< forward again, only its input from F to R
   std::int64_t queue = 0;        ///< entries in flight towards this rank, receive buffers
   std::int64_t total() const {
-    return weights + gradients + optimizer + auxiliary + activations + queue;
+    return weights + gradients + optimizer + auxiliary + versions + activations + queue;
   }
 };
 

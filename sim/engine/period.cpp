@@ -60,11 +60,12 @@ std::optional<Nanos> steady_period(const Program& program, const StageCosts& cos
   const std::int32_t window = reach(program);
   const double units = static_cast<double>(program.iterations) * (updates_every_microbatch(program) ? std::max(1, program.microbatches) : 1);
   double slope = 0;
-  for (std::int32_t count = 2 * window + 2; ; count *= 2) {
+  for (std::int32_t count = 2 * window + (program.overlap.empty() ? 2 : 3); ; count *= 2) {
     const Simulation run = simulate(repeat_iterations(program, count), costs, cluster, options);
     if (run.deadlock) return std::nullopt;
     const std::vector<Starts> starts = starts_by_block(run.timeline, count, program.iterations);
-    const std::size_t last = starts.size() - 1;
+    // The last block of a stream drains, beside nothing.
+    const std::size_t last = starts.size() - (program.overlap.empty() ? 1 : 2);
     // The smallest number of blocks after which everything repeats, `window` times over.
     for (std::size_t cycle = 1; cycle + static_cast<std::size_t>(window) <= last; ++cycle) {
       const Nanos by = shift(starts[last - cycle], starts[last]);

@@ -107,8 +107,8 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
   experiment.config.microbatches = resolved_microbatches(config, scenario);
   derive_options(experiment.config, schedule, training);
 
-  const std::int64_t batches = schedule.local ? experiment.config.microbatches : training.accumulate;
-  experiment.samples = schedule.local ? training.batch : training.batch / experiment.config.microbatches;
+  const std::int64_t batches = schedule.whole_batches ? experiment.config.microbatches : training.accumulate;
+  experiment.samples = schedule.whole_batches ? training.batch : training.batch / experiment.config.microbatches;
   experiment.iteration_samples = batches * training.batch;
 
   const std::int64_t microbatches = experiment.iteration_samples / experiment.samples;
@@ -179,20 +179,25 @@ Cluster build_cluster(const Scenario& scenario) {
 
 std::int64_t resolved_microbatches(const ScheduleConfig& config, const Scenario& scenario) {
   if (config.microbatches > 0) return config.microbatches;
-  if (find_schedule(config.name).local) return scenario.training.accumulate;
+  const Schedule& schedule = find_schedule(config.name);
+  if (schedule.local) return scenario.training.accumulate;
+  if (schedule.whole_batches) return 2 * scenario.cluster.ranks;  // enough to fill any of these pipelines
   return config.name == "naive" ? 1 : scenario.cluster.ranks;
 }
 
 void check_microbatches(const ScheduleConfig& config, const Scenario& scenario) {
   const TrainingConfig& training = scenario.training;
-  const bool local = find_schedule(config.name).local;
+  const Schedule& schedule = find_schedule(config.name);
   const std::int64_t microbatches = resolved_microbatches(config, scenario);
   const std::string_view origin = config.microbatches == 0 ? " (the default)" : "";
-  if (local && microbatches % training.accumulate != 0) {
+  if (schedule.whole_batches && !schedule.local && training.accumulate > 1) {
+    throw ShapeError(fmt::format("schedule '{}' updates after every batch; expected training.accumulate = 1, not {}", config.name, training.accumulate));
+  }
+  if (schedule.whole_batches && microbatches % training.accumulate != 0) {
     throw ShapeError(fmt::format("{} batches per iteration{} are no multiple of the {} that one step accumulates; expected a multiple",
                                  microbatches, origin, training.accumulate));
   }
-  if (!local && training.batch % microbatches != 0) {
+  if (!schedule.whole_batches && training.batch % microbatches != 0) {
     throw ShapeError(fmt::format("{} microbatches{} of schedule '{}' do not divide the batch of {}; expected a divisor",
                                  microbatches, origin, config.name, training.batch));
   }

@@ -56,6 +56,7 @@ Schedule ppll_schedule() {
                       accumulate_option()};
   schedule.local = true;
   schedule.flush = false;
+  schedule.whole_batches = true;
   schedule.generate = generate_ppll;
   return schedule;
 }

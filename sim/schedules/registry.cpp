@@ -35,6 +35,12 @@
   add(v_half)                      \
   add(v_min)                       \
   add(v_one_f_one_b)               \
+  add(pipedream)                   \
+  add(pipedream_2bw)               \
+  add(ddg)                         \
+  add(features_replay)             \
+  add(pipelined_backprop)          \
+  add(fdg)                         \
   add(sequential_local)            \
   add(ppll)
 

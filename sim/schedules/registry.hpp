@@ -47,7 +47,8 @@ struct Schedule {
   std::string bubble;   ///< closed form, in words
   std::vector<ScheduleOption> options;
   bool local = false;   ///< trains with local losses and auxiliary networks
-  bool flush = true;    ///< one update per iteration; else one per microbatch
+  bool flush = true;    ///< one update per iteration, when nothing is under way
+  bool whole_batches = false;  ///< every microbatch is a batch of its own, with its own update
   bool searched = false;  ///< the order depends on the costs
   Program (*generate)(const ScheduleShape& shape) = nullptr;
 };

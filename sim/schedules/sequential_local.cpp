@@ -80,6 +80,7 @@ Schedule sequential_local_schedule() {
                       accumulate_option()};
   schedule.local = true;
   schedule.flush = false;
+  schedule.whole_batches = true;
   schedule.generate = generate_sequential_local;
   return schedule;
 }

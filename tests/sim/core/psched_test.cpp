@@ -78,6 +78,11 @@ Program any_program() {
     channel.send = any_of_first<Send>(3);
     program.channels.push_back(channel);
   }
+  if (*rc::gen::arbitrary<bool>()) {
+    for (std::size_t r = 0; r < program.rows.size(); ++r) {
+      program.overlap.push_back(*rc::gen::container<std::vector<std::int32_t>>(rc::gen::inRange(0, 9)));
+    }
+  }
   for (auto& row : program.rows) {
     const auto count = *rc::gen::inRange(0, 12);
     for (int i = 0; i < count; ++i) {

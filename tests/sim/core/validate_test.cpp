@@ -31,6 +31,21 @@ TEST(Validate, good_programs_have_no_findings) {
   EXPECT_EQ(check_rows({"0F0,0F0/s1,0B0/s1,0B0"}), "valid");
 }
 
+TEST(Validate, an_overlap_counts_ops_of_the_row_and_ascends) {
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1"}, "#overlap 0 1 2\n"), "valid");
+  EXPECT_EQ(check_rows({"0F0,0B0"}, "#overlap 0 0 0 0\n"), "rank 0: 3 ops overlap the next iteration; expected at most the row's 2");
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1"}, "#overlap 0 2 1\n"),
+            "rank 0: the overlap is not ascending; expected, for each of the last ops, how many of the next iteration come before it");
+}
+
+TEST(Validate, iterations_that_overlap_must_not_lock_each_other) {
+  // Alone it runs. Beside the next iteration rank 0 waits for the gradient of a microbatch whose activation it
+  // has sent, but rank 1 is first to run the next iteration's forward, which rank 0 has not sent yet.
+  const std::vector<std::string> rows{"0F0,0B0", "1F0,1B0"};
+  EXPECT_EQ(check_rows(rows), "valid");
+  EXPECT_EQ(check_rows(rows, "#overlap 0 0\n#overlap 1 1\n").substr(0, 30), "rank 0, op 1 (0B0): ops wait f");
+}
+
 TEST(Validate, a_microbatch_may_miss_no_forward) {
   EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1", "1F0,1B0,1B1"}), "rank 1, op 2 (1B1): 1B1 without its F");
   EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1", "1F0,1B0"}), "rank 1 (1F1): stage 1, microbatch 1, iteration 0: no F");

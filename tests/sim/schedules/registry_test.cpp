@@ -46,7 +46,7 @@ TEST(Registry, every_program_bears_the_name_it_was_asked_for_and_its_flags) {
     EXPECT_EQ(program.schedule, schedule.name);
     EXPECT_EQ(program.microbatches, 4) << schedule.name;
     EXPECT_EQ(program.weights == WeightPolicy::flush, schedule.flush) << schedule.name;
-    EXPECT_EQ(program.profile != Profile::backprop, schedule.local) << schedule.name;
+    EXPECT_EQ(is_local(program.profile), schedule.local) << schedule.name;
   }
 }
 
