@@ -2,6 +2,7 @@
 #include "backend/torch/weight_gradients.hpp"
 
 #include <array>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -38,8 +39,9 @@ Gradients gradients_of(const WeightedOp& op, const torch::Tensor& output, const 
 
 struct DeferredLayer : torch::autograd::Function<DeferredLayer> {
   static torch::Tensor forward(AutogradContext* context, const WeightedOp& op, const torch::Tensor& input,
-                               const torch::Tensor& weight, const torch::Tensor& bias,
+                               const torch::Tensor& weight, const std::optional<torch::Tensor>& given_bias,
                                const c10::intrusive_ptr<WeightGradients>& gradients) {
+    const torch::Tensor bias = given_bias.value_or(torch::Tensor());
     context->save_for_backward({input, weight, bias});
     context->saved_data["convolution"] = op.convolution;
     context->saved_data["stride"] = op.stride;
@@ -106,7 +108,9 @@ bool WeightGradients::shares_memory_of(const torch::Tensor& tensor) const {
 
 torch::Tensor deferred_layer(const WeightedOp& op, const torch::Tensor& input, const torch::Tensor& weight,
                              const torch::Tensor& bias, const c10::intrusive_ptr<WeightGradients>& gradients) {
-  return DeferredLayer::apply(op, input, weight, bias, gradients);
+  // Autograd takes no undefined tensor among its inputs.
+  const std::optional<torch::Tensor> given_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+  return DeferredLayer::apply(op, input, weight, given_bias, gradients);
 }
 
 }  // namespace bubblescope

@@ -139,6 +139,13 @@ TorchConfig big_vit(std::int32_t stages) {
   return config;
 }
 
+/// Wide, so that what the loss keeps is little beside the layers.
+TorchConfig wide_mlp(std::int32_t stages) {
+  TorchConfig config = mlp(stages);
+  config.model.width = 1024;
+  return config;
+}
+
 class SplitMemory : public testing::TestWithParam<ModelCase> {
  protected:
   /// Bytes that one microbatch holds after each op, by what the device says and by what malloc does.
@@ -180,7 +187,7 @@ class SplitMemory : public testing::TestWithParam<ModelCase> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, SplitMemory,
-                         testing::Values(ModelCase{"resnet32", big_resnet}, ModelCase{"vit", big_vit}, ModelCase{"mlp", mlp}),
+                         testing::Values(ModelCase{"resnet32", big_resnet}, ModelCase{"vit", big_vit}, ModelCase{"mlp", wide_mlp}),
                          [](const auto& given) { return given.param.name; });
 
 // Graph nodes and the like are malloc's, but no tensors.

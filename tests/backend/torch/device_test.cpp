@@ -262,7 +262,7 @@ TEST_P(SplitPipelines, training_with_clipping_equals_the_un_pipelined_model) {
   Program what = split();
   for (auto& row : what.rows) {
     const auto update = std::find_if(row.begin(), row.end(), [](const Op& op) { return op.kind == Kind::U; });
-    row.insert(update, op_of(Kind::SYNC, -1, -1));
+    row.insert(update, op_of(Kind::SYNC, update->stage, -1));
   }
   const auto state = SmallRun(given, what).iterations(3).state();
   Reference reference(given);
