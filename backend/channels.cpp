@@ -12,6 +12,7 @@ namespace bubblescope {
 Channels::Channels(const Plan& plan, std::span<Bell> bells)
     : plan_(plan), bells_(bells), edges_(plan.edges.size()), fifos_(plan.fifos.size()) {
   for (std::size_t e = 0; e < edges_.size(); ++e) edges_[e].ring.resize(std::max<std::size_t>(4, 2 * plan.edges[e].messages.size()));
+  for (std::size_t f = 0; f < fifos_.size(); ++f) skip(static_cast<std::int32_t>(f));
   work_.reserve(16);
 }
 
@@ -122,12 +123,42 @@ void Channels::drop_used(Edge& edge, std::int32_t capacity) {
   }
 }
 
-bool Channels::at_head(std::int32_t fifo, const Transfer& transfer, bool send) const {
+void Channels::finish(Rank rank, std::int64_t walks) {
+  Rings rings(bells_);
+  const std::lock_guard lock(mutex_);
+  for (std::size_t f = 0; f < fifos_.size(); ++f) {
+    if (plan_.fifos[f].rank != rank) continue;
+    fifos_[f].walks = walks;
+    skip(static_cast<std::int32_t>(f));
+    work_.push_back(head_of(static_cast<std::int32_t>(f)));
+  }
+  advance(rings);
+}
+
+/// The transfer at a FIFO's head; of a walk that there is not where none is left.
+Channels::Transfer Channels::head_of(std::int32_t fifo) const {
   const auto& entries = plan_.fifos[at(fifo)].entries;
   const std::int64_t head = fifos_[at(fifo)].head;
   const auto count = static_cast<std::int64_t>(entries.size());
   const FifoPlan::Entry& first = entries[at(head % count)];
-  return head / count == transfer.walk && first.message == transfer.message && first.send == send;
+  return {first.message, head / count - (first.late ? 1 : 0)};
+}
+
+/// Passes over entries of the walk before the first and of those after the last.
+void Channels::skip(std::int32_t fifo) {
+  Queue& queue = fifos_[at(fifo)];
+  const auto count = static_cast<std::int64_t>(plan_.fifos[at(fifo)].entries.size());
+  while (queue.head / count <= queue.walks) {
+    const std::int64_t walk = head_of(fifo).walk;
+    if (walk >= 0 && walk < queue.walks) return;
+    ++queue.head;
+  }
+}
+
+bool Channels::at_head(std::int32_t fifo, const Transfer& transfer, bool send) const {
+  const auto& entries = plan_.fifos[at(fifo)].entries;
+  const Transfer head = head_of(fifo);
+  return head.walk == transfer.walk && head.message == transfer.message && entries[at(fifos_[at(fifo)].head) % entries.size()].send == send;
 }
 
 void Channels::pass(std::int32_t fifo, Nanos free, SpanRef last) {
@@ -135,15 +166,15 @@ void Channels::pass(std::int32_t fifo, Nanos free, SpanRef last) {
   queue.free = free;
   queue.last = last;
   ++queue.head;
-  const auto& entries = plan_.fifos[at(fifo)].entries;
-  const auto count = static_cast<std::int64_t>(entries.size());
-  work_.push_back({entries[at(queue.head % count)].message, queue.head / count});
+  skip(fifo);
+  work_.push_back(head_of(fifo));
 }
 
 void Channels::advance(Rings& rings) {
   while (!work_.empty()) {
     const Transfer transfer = work_.back();
     work_.pop_back();
+    if (transfer.walk < 0) continue;
     Entry* e = find(edges_[at(plan_.messages[at(transfer.message)].edge)], number(transfer));
     if (e == nullptr || !e->offered) continue;
     if (!e->state.accepted) try_accept(transfer, *e, rings);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -52,6 +53,8 @@ class Channels {
   Delivery delivery(std::int32_t message, std::int64_t walk);
   /// The op that uses a received message starts: hands the payload over and gives credit back.
   Payload take(std::int32_t message, std::int64_t walk, Nanos now, SpanRef consumer);
+  /// The rank will not begin walk number `walks`: its FIFOs let pass what would be of it.
+  void finish(Rank rank, std::int64_t walks);
 
  private:
   struct Entry {
@@ -72,8 +75,9 @@ class Channels {
     std::int64_t end = 0;
   };
   struct Queue {
-    std::int64_t head = 0;  ///< transfers that have passed
+    std::int64_t head = 0;  ///< entries that have passed, walk after walk
     Nanos free = 0;         ///< when the last of them had
+    std::int64_t walks = std::numeric_limits<std::int64_t>::max();  ///< how many there will be
     SpanRef last;
   };
   struct Transfer {
@@ -99,6 +103,8 @@ class Channels {
   std::int64_t number(const Transfer& transfer) const;
   Entry& entry(Edge& edge, std::int64_t number);
   Entry* find(Edge& edge, std::int64_t number);
+  Transfer head_of(std::int32_t fifo) const;
+  void skip(std::int32_t fifo);
   bool at_head(std::int32_t fifo, const Transfer& transfer, bool send) const;
   void pass(std::int32_t fifo, Nanos free, SpanRef last);
   void advance(Rings& rings);

@@ -28,6 +28,7 @@ class Planner {
     }
     plan_.ranks.resize(program_.rows.size());
     message_of_.assign(program_.op_count(), -1);
+    for (Rank r = 0; r < program_.ranks(); ++r) order_.push_back(stream_order(program_, r));
     for (Rank r = 0; r < program_.ranks(); ++r) add_sends(r);
     for (Rank r = 0; r < program_.ranks(); ++r) match_receives(r);
     for (Rank r = 0; r < program_.ranks(); ++r) fill_fifos(r);
@@ -102,18 +103,19 @@ class Planner {
       case Fifo::edge: lane = 2 * rank_of(other(op)) + (send ? 0 : 1); break;
     }
     const auto [found, added] = fifo_ids_.try_emplace({rank, fifo, lane}, static_cast<std::int32_t>(plan_.fifos.size()));
-    if (added) plan_.fifos.emplace_back();
+    if (added) plan_.fifos.emplace_back().rank = rank;
     return found->second;
   }
 
   void fill_fifos(Rank rank) {
-    for (std::size_t i = 0; i < row(rank).size(); ++i) {
+    for (const StreamOp& place : order_[at(rank)]) {
+      const std::size_t i = at(place.position);
       const Op& op = row(rank)[i];
       if (!is_send(op.kind) && !is_recv(op.kind)) continue;
       const std::int32_t fifo = fifo_of(rank, op);
       const std::int32_t message = message_of_[at(index(rank, i))];
       (is_send(op.kind) ? plan_.messages[at(message)].send_fifo : plan_.messages[at(message)].recv_fifo) = fifo;
-      if (fifo >= 0) plan_.fifos[at(fifo)].entries.push_back({message, is_send(op.kind)});
+      if (fifo >= 0) plan_.fifos[at(fifo)].entries.push_back({message, is_send(op.kind), place.late});
     }
   }
 
@@ -126,8 +128,11 @@ class Planner {
   }
 
   void add_steps(Rank rank) {
-    // Position in the row after which a step stands, and the step.
+    // Where in the stream a step stands, and the step.
     std::vector<std::pair<std::size_t, Step>> steps;
+    const std::vector<StreamOp>& order = order_[at(rank)];
+    std::vector<std::size_t> of_position(order.size());
+    for (std::size_t k = 0; k < order.size(); ++k) of_position[at(order[k].position)] = k;
     for (std::size_t i = 0; i < row(rank).size(); ++i) {
       Step step;
       step.op = row(rank)[i];
@@ -148,7 +153,8 @@ class Planner {
         add_compute(rank, i, step);
       }
       step.nvtx = nvtx_register("PP:" + cell(program_, step.op));
-      steps.emplace_back(place, std::move(step));
+      step.late = order[of_position[place]].late;
+      steps.emplace_back(of_position[place], std::move(step));
     }
     std::stable_sort(steps.begin(), steps.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     for (auto& [place, step] : steps) plan_.ranks[at(rank)].push_back(std::move(step));
@@ -207,6 +213,7 @@ class Planner {
   OpTable table_;
   Dependencies dependencies_;
   std::vector<OpIndex> offsets_;
+  std::vector<std::vector<StreamOp>> order_;  // by rank
   Plan plan_;
   std::vector<std::int32_t> message_of_;  // send or receive -> its message
   std::map<std::pair<Stage, Kind>, std::int32_t> edge_of_;

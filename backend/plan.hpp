@@ -36,7 +36,9 @@ struct FifoPlan {
   struct Entry {
     std::int32_t message = -1;
     bool send = false;
+    bool late = false;  ///< of the walk before (Step::late)
   };
+  Rank rank = -1;
   std::vector<Entry> entries;
 };
 
@@ -63,10 +65,11 @@ struct Step {
   NvtxName nvtx = nullptr;
   std::int32_t name = -1;     ///< compounds: Plan::names
   std::int32_t position = -1; ///< in the row
+  bool late = false;          ///< of the walk before, whose end overlaps this one's beginning
 };
 
 struct Plan {
-  std::vector<std::vector<Step>> ranks;
+  std::vector<std::vector<Step>> ranks;  ///< in the order of a stream (`stream_order`)
   std::vector<Message> messages;
   std::vector<EdgePlan> edges;
   std::vector<FifoPlan> fifos;

@@ -35,14 +35,20 @@ void Walker::walk() {
     MeetingResult released;
     run_.control.await(bell_, run_.spin, [&] { return run_.start.complete(0, 0, released); });
     for (walk_ = 0; run_.control.begin(walk_); ++walk_) {
-      recording_ = run_.options.record && walk_ >= run_.options.warmup;
       for (const Step& step : steps_) {
-        step_ = &step;
+        // The next walk's barriers take the place of those of a drain.
+        if (step.late && (walk_ == 0 || step.op.kind == Kind::SYNC)) continue;
         take(step);
       }
       step_ = nullptr;
+      own_ = walk_;
       if (rank_ == 0 && run_.options.progress) run_.options.progress(first_of_walk(walk_ + 1) - 1);
     }
+    run_.channels.finish(rank_, walk_);
+    for (const Step& step : steps_) {
+      if (step.late && walk_ > 0) take(step);
+    }
+    step_ = nullptr;
   } catch (const Aborted&) {
   } catch (const std::exception& error) {
     fail(error.what());
@@ -67,7 +73,7 @@ void Walker::fail(const std::string& what) {
 }
 
 Op Walker::numbered(Op op) const {
-  op.iteration += first_of_walk(walk_);
+  op.iteration += first_of_walk(own_);
   return op;
 }
 
@@ -75,7 +81,7 @@ NvtxRange Walker::annotate(const Step& step) const { return NvtxRange(step.nvtx,
 
 SpanRef Walker::begin_span(Op op, Nanos start) {
   if (!recording_) return {};
-  op.iteration += static_cast<std::int32_t>(walk_ - run_.options.warmup) * run_.program.iterations;
+  op.iteration += static_cast<std::int32_t>(own_ - run_.options.warmup) * run_.program.iterations;
   record_.spans.push_back({start, start, op, waited_for_, wait_, 0, -1});
   return {rank_, static_cast<std::int32_t>(record_.spans.size()) - 1};
 }
@@ -95,6 +101,9 @@ void Walker::sample_memory(Nanos start, Nanos end) {
 }
 
 void Walker::take(const Step& step) {
+  step_ = &step;
+  own_ = walk_of(step);
+  recording_ = run_.options.record && own_ >= run_.options.warmup;
   switch (step.action) {
     case Action::compute: return compute(step);
     case Action::send: return send(step);
@@ -109,7 +118,7 @@ const EdgePlan& Walker::edge_of(std::int32_t message) const {
 
 bool Walker::await_data(std::int32_t message, Delivery& delivery) {
   bool blocked = run_.control.await(bell_, run_.spin, [&] {
-    delivery = run_.channels.delivery(message, walk_);
+    delivery = run_.channels.delivery(message, own_);
     return delivery.received;
   });
   if (delivery.wire > 0 && delivery.available > steady_now()) {
@@ -134,7 +143,7 @@ void Walker::compute(const Step& step) {
     for (auto delivery = record_.deliveries.end() - static_cast<std::ptrdiff_t>(step.takes.size()); delivery != record_.deliveries.end(); ++delivery) delivery->taken = start;
   }
   for (const std::int32_t message : step.takes) {
-    Payload payload = run_.channels.take(message, walk_, start, own);
+    Payload payload = run_.channels.take(message, own_, start, own);
     device_.input(numbered(run_.plan.messages[static_cast<std::size_t>(message)].recv), std::move(payload));
   }
   run_op(step);
@@ -184,11 +193,11 @@ void Walker::send(const Step& step) {
     span(own).bytes = payload.bytes;
     if (!holding) span(own).wait = Wait::data;
   }
-  run_.channels.offer(step.message, walk_, std::move(payload), now, own);
+  run_.channels.offer(step.message, own_, std::move(payload), now, own);
   if (!holding) return;
   Delivery delivery;
   bool blocked = run_.control.await(bell_, run_.spin, [&] {
-    delivery = run_.channels.delivery(step.message, walk_);
+    delivery = run_.channels.delivery(step.message, own_);
     return delivery.accepted;
   });
   if (delivery.start > steady_now()) {
@@ -202,7 +211,7 @@ void Walker::receive(const Step& step) {
   const NvtxRange range = annotate(step);
   const Nanos now = steady_now();
   const SpanRef own = begin_span(step.op, now);
-  run_.channels.arrive(step.message, walk_, now, own);
+  run_.channels.arrive(step.message, own_, now, own);
   Delivery delivery;
   bool blocked = await_data(step.message, delivery);
   if (const Nanos copy = edge_of(step.message).link.copy(delivery.bytes); copy > 0) {
@@ -227,9 +236,9 @@ void Walker::meet(const Step& step) {
   const double contribution = device_.contribution(op);
   const Nanos now = steady_now();
   const SpanRef own = begin_span(step.op, now);
-  run_.meetings.arrive(step.group, walk_, rank_, contribution, now, own);
+  run_.meetings.arrive(step.group, own_, rank_, contribution, now, own);
   MeetingResult result;
-  const bool blocked = run_.control.await(bell_, run_.spin, [&] { return run_.meetings.complete(step.group, walk_, result); });
+  const bool blocked = run_.control.await(bell_, run_.spin, [&] { return run_.meetings.complete(step.group, own_, result); });
   if (run_.options.network.sync > 0) run_.control.sleep_until(result.last + run_.options.network.sync);
   device_.reduced(op, result.total);
   if (own.index < 0) return;

@@ -45,11 +45,13 @@ class Walker {
   /// The running number of a walk's first iteration.
   std::int32_t first_of_walk(std::int64_t walk) const;
   void fail(const std::string& what);
-  /// The op as the device sees it: with the running iteration.
+  /// An op of the current step as the device sees it: with the running iteration.
   Op numbered(Op op) const;
   NvtxRange annotate(const Step& step) const;
 
   void take(const Step& step);
+  /// The walk that a step is of: for late ones the one before.
+  std::int64_t walk_of(const Step& step) const { return walk_ - (step.late ? 1 : 0); }
   void compute(const Step& step);
   void receive_posted(const Message& message, const Delivery& delivery, bool blocked);
   void run_op(const Step& step);
@@ -75,7 +77,8 @@ class Walker {
   const Bell& bell_;
   std::vector<Op> parts_;
   const Step* step_ = nullptr;
-  std::int64_t walk_ = 0;
+  std::int64_t walk_ = 0;  ///< whose turn it is
+  std::int64_t own_ = 0;   ///< that the current step is of
   bool recording_ = false;
   bool samples_memory_ = false;
   Wait wait_ = Wait::nothing;  // what this rank waited for last ...
