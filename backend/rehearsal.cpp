@@ -9,12 +9,14 @@
 
 #include "backend/clock.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/interlocking.hpp"
 
 namespace bubblescope {
 
 Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.iterations) {
   const ChainLinks links = chain_links(program);
   const bool gradients = has_gradients(program.profile);
+  const Interlocking interlocking(program);
   const bool communicates = std::any_of(program.rows.begin(), program.rows.end(), [](const auto& row) {
     return std::any_of(row.begin(), row.end(), [](const Op& op) { return is_p2p(op.kind); });
   });
@@ -34,11 +36,13 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
       const auto stage = static_cast<std::size_t>(part.stage);
       const bool backward = gradients && (part.kind == Kind::B || part.kind == Kind::I);
       if (part.kind == Kind::F && elsewhere(links.previous[stage])) step.inputs.push_back(as(part, Kind::RECV_F));
-      if (backward && elsewhere(links.next[stage])) step.inputs.push_back(as(part, Kind::RECV_B));
+      const bool own_loss = program.profile == Profile::interlocking && interlocking.own(part);
+      if (backward && !own_loss && elsewhere(links.next[stage])) step.inputs.push_back(as(part, Kind::RECV_B));
       steps_.push_back(std::move(step));
       if (communicates) continue;
       if (part.kind == Kind::F && elsewhere(links.next[stage])) steps_.push_back({as(part, Kind::SEND_F), {}});
-      if (backward && elsewhere(links.previous[stage])) steps_.push_back({as(part, Kind::SEND_B), {}});
+      const bool goes_on = program.profile != Profile::interlocking || interlocking.goes_on(part);
+      if (backward && goes_on && elsewhere(links.previous[stage])) steps_.push_back({as(part, Kind::SEND_B), {}});
     }
   }
 }

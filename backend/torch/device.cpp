@@ -37,7 +37,7 @@ std::map<Microbatch, double> loss_scales(const Program& program, Rank rank, Stag
   for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
     for (const Op& part : program.parts_of(op)) {
       if (part.stage != stage || part.iteration != 0) continue;
-      if (is_backward(part.kind)) pending.push_back(part.microbatch);
+      if (is_backward(part.kind) && (pending.empty() || pending.back() != part.microbatch)) pending.push_back(part.microbatch);
       if (part.kind == Kind::U) settle();
     }
   }
@@ -45,15 +45,15 @@ std::map<Microbatch, double> loss_scales(const Program& program, Rank rank, Stag
   return scales;
 }
 
-/// The microbatches whose backward is I and W at this stage. Later iterations repeat the first.
-std::set<Microbatch> split_microbatches(const Program& program, Rank rank, Stage stage) {
-  std::set<Microbatch> split;
+/// The microbatches that have an op of this kind at this stage. Later iterations repeat the first.
+std::set<Microbatch> microbatches_with(Kind kind, const Program& program, Rank rank, Stage stage) {
+  std::set<Microbatch> found;
   for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
     for (const Op& part : program.parts_of(op)) {
-      if (part.stage == stage && part.iteration == 0 && part.kind == Kind::I) split.insert(part.microbatch);
+      if (part.stage == stage && part.iteration == 0 && part.kind == kind) found.insert(part.microbatch);
     }
   }
-  return split;
+  return found;
 }
 
 void require_executable(const Program& program, const TorchShared& shared) {
@@ -62,11 +62,7 @@ void require_executable(const Program& program, const TorchShared& shared) {
     throw InputError(fmt::format("the schedule has {} stages; the model is cut into {}", program.stages(), stages));
   }
   if (program.chains.size() != 1) throw InputError("the CPU backend runs schedules of one chain; this one has more");
-  const bool local = is_local(program.profile);
-  if (program.profile == Profile::delayed || (!local && program.weights != WeightPolicy::flush)) {
-    throw InputError("the CPU backend runs schedules that update at a flush; this one keeps several versions of the weights");
-  }
-  if (shared.config.clip_norm <= 0 || program.profile != Profile::backprop) return;
+  if (shared.config.clip_norm <= 0 || !has_gradients(program.profile)) return;
   for (const auto& row : program.rows) {
     bool whole = true;  // all gradients so far are in the global norm
     for (const Op& op : row) {
@@ -81,9 +77,9 @@ void require_executable(const Program& program, const TorchShared& shared) {
   }
 }
 
-torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch>, torch::Tensor>& tensors, const Op& op,
+torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch, std::uint16_t>, torch::Tensor>& tensors, const Op& op,
                    std::string_view what) {
-  const auto found = tensors.find({op.stage, op.iteration, op.microbatch});
+  const auto found = tensors.find({op.stage, op.iteration, op.microbatch, op.slice});
   if (found == tensors.end()) throw RunError(fmt::format("{} of iteration {}: there is no {}", cell(op), op.iteration, what));
   torch::Tensor tensor = std::move(found->second);
   tensors.erase(found);
@@ -95,6 +91,9 @@ torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch>, torch::
 TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program)
     : shared_(std::move(shared)),
       local_(is_local(program.profile)),
+      gradients_cross_(has_gradients(program.profile)),
+      interlocks_(program.profile == Profile::interlocking),
+      interlocking_(program),
       last_stage_(program.stages() - 1),
       batches_(shared_->config.data, batch_plan(*shared_, program)),
       last_loss_(std::numeric_limits<double>::quiet_NaN()) {
@@ -125,9 +124,11 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
     for (const NamedTensor& parameter : parameters) held.parameter_bytes += bytes_of(parameter.tensor);
     held.weight_bytes += held.parameter_bytes;
     for (const NamedTensor& buffer : held.module->buffers()) held.weight_bytes += bytes_of(buffer.tensor);
+    held.versions = StageVersions(program.weights, parameters);
     held.optimizer = std::make_unique<StageOptimizer>(shared_->config.optimizer, std::move(parameters));
     held.scale = loss_scales(program, rank, stage);
-    held.split = split_microbatches(program, rank, stage);
+    held.split = microbatches_with(Kind::I, program, rank, stage);
+    held.recomputed = microbatches_with(Kind::R, program, rank, stage);
   }
 }
 
@@ -165,8 +166,9 @@ void TorchDevice::run(Held& stage, const Op& op) {
   switch (op.kind) {
     case Kind::F: return forward(stage, op);
     case Kind::B:
-    case Kind::I: return backward(stage, op);
+    case Kind::I: return interlocks_ ? interlocked_backward(stage, op) : backward(stage, op);
     case Kind::W: return weights(stage, op);
+    case Kind::R: return recompute(stage, op);
     case Kind::A: return compute_loss(stage, op, flying(stage, op));
     case Kind::LB: return local_backward(stage, op);
     case Kind::U: return update(stage, op);
@@ -175,27 +177,45 @@ void TorchDevice::run(Held& stage, const Op& op) {
 }
 
 void TorchDevice::forward(Held& stage, const Op& op) {
-  const Key key{op.stage, op.iteration, op.microbatch};
+  const Key key{op.stage, op.iteration, op.microbatch, op.slice};
   InFlight flight;
   flight.input = stage.first ? batches_.batch(op.iteration, op.microbatch).images : take(activations_, op, "input");
-  if (!local_ && !stage.first) flight.input = flight.input.detach().requires_grad_(true);
+  if (gradients_cross_ && !stage.first) flight.input = flight.input.detach().requires_grad_(true);
   ForwardContext how = context(op);
   if (stage.split.contains(op.microbatch)) how.deferred = flight.deferred = c10::make_intrusive<WeightGradients>();
-  flight.output = stage.module->forward(flight.input, how);
-  if (!stage.last) {
-    auto& onward = here(op.stage + 1) ? activations_[Key{op.stage + 1, op.iteration, op.microbatch}] : outgoing_activations_[key];
-    onward = flight.output.detach();
-  } else if (!local_) {
-    compute_loss(stage, op, flight);
+  {
+    const auto version = stage.versions.forward(op.iteration, op.microbatch, stage.updates);
+    // Where R will run the forward again nothing but the input is kept.
+    const torch::AutoGradMode graph(!stage.recomputed.contains(op.microbatch));
+    flight.output = stage.module->forward(flight.input, how);
+    if (stage.last && !local_) compute_loss(stage, op, flight);
   }
+  if (!stage.last) {
+    auto& onward = here(op.stage + 1) ? activations_[Key{op.stage + 1, op.iteration, op.microbatch, op.slice}] : outgoing_activations_[key];
+    onward = flight.output.detach();
+  }
+  if (stage.recomputed.contains(op.microbatch)) flight.output = flight.loss = torch::Tensor();
   stage.flying.insert_or_assign({op.iteration, op.microbatch}, std::move(flight));
+}
+
+void TorchDevice::recompute(Held& stage, const Op& op) {
+  InFlight& flight = flying(stage, op);
+  ForwardContext how = context(op);
+  how.update_statistics = false;
+  how.deferred = flight.deferred;
+  const auto version = stage.versions.backward(op.iteration, op.microbatch, stage.updates);
+  flight.output = stage.module->forward(flight.input, how);
+  if (stage.last) flight.loss = loss_of(stage, op, flight.output);
+}
+
+torch::Tensor TorchDevice::loss_of(Held& stage, const Op& op, const torch::Tensor& output) {
+  const torch::Tensor images = stage.auxiliary->needs_images() ? batches_.pictures(op.iteration, op.microbatch) : torch::Tensor();
+  return stage.auxiliary->loss(output, batches_.labels(op.iteration, op.microbatch), images, context(op));
 }
 
 void TorchDevice::compute_loss(Held& stage, const Op& op, InFlight& flight) {
   if (!stage.auxiliary) throw RunError(fmt::format("{}: stage {} has no local loss", cell(op), op.stage));
-  const torch::Tensor images =
-      stage.auxiliary->needs_images() ? batches_.pictures(op.iteration, op.microbatch) : torch::Tensor();
-  flight.loss = stage.auxiliary->loss(flight.output, batches_.labels(op.iteration, op.microbatch), images, context(op));
+  flight.loss = loss_of(stage, op, flight.output);
   last_loss_ = flight.loss.item<double>();
   if (!std::isfinite(last_loss_)) {
     throw RunError(fmt::format("{}: the loss of stage {} in iteration {} is {}; training has diverged", cell(op), op.stage,
@@ -210,14 +230,19 @@ void TorchDevice::backward(Held& stage, const Op& op) {
   if ((op.kind == Kind::I) != static_cast<bool>(flight.deferred)) {
     throw RunError(fmt::format("{} of iteration {}: the schedule has another backward for this microbatch", cell(op), op.iteration));
   }
-  if (stage.last) {
-    flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
-  } else {
-    flight.output.backward(take(gradients_, op, "gradient of its output"));
+  if (!flight.output.defined()) throw RunError(fmt::format("{} of iteration {}: its R has not run", cell(op), op.iteration));
+  {
+    const auto version = stage.versions.backward(op.iteration, op.microbatch, stage.updates);
+    if (stage.last) {
+      flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
+    } else {
+      flight.output.backward(take(gradients_, op, "gradient of its output"));
+    }
   }
+  if (!flight.deferred) stage.versions.release(op.iteration, op.microbatch);
   if (!stage.first) {
-    const Key previous{op.stage - 1, op.iteration, op.microbatch};
-    auto& onward = here(op.stage - 1) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch}];
+    const Key previous{op.stage - 1, op.iteration, op.microbatch, op.slice};
+    auto& onward = here(op.stage - 1) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
     onward = flight.input.grad();
   }
   if (flight.deferred) {
@@ -228,10 +253,32 @@ void TorchDevice::backward(Held& stage, const Op& op) {
   count_gradients(stage);
 }
 
+void TorchDevice::interlocked_backward(Held& stage, const Op& op) {
+  InFlight& flight = flying(stage, op);
+  const bool last = interlocking_.last(op);
+  if (interlocking_.own(op)) {
+    if (!flight.loss.defined()) compute_loss(stage, op, flight);
+    flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)), /*retain_graph=*/!last);
+    flight.loss = torch::Tensor();
+  } else {
+    flight.output.backward(take(gradients_, op, "gradient of its output"), /*retain_graph=*/!last);
+  }
+  if (interlocking_.goes_on(op)) {
+    auto& onward = here(op.stage - 1) ? gradients_[Key{op.stage - 1, op.iteration, op.microbatch, op.slice}]
+                                      : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
+    onward = flight.input.grad();
+  }
+  // What the next backward finds is not to be added to this one's.
+  if (!stage.first) flight.input.mutable_grad() = torch::Tensor();
+  if (last) stage.flying.erase({op.iteration, op.microbatch});
+  count_gradients(stage);
+}
+
 void TorchDevice::weights(Held& stage, const Op& op) {
   const auto found = stage.waiting.find({op.iteration, op.microbatch});
   if (found == stage.waiting.end()) throw RunError(fmt::format("{} of iteration {}: its I has not run", cell(op), op.iteration));
-  found->second.gradients->accumulate();
+  found->second.gradients->accumulate();  // reads no weights
+  stage.versions.release(op.iteration, op.microbatch);
   stage.waiting.erase(found);
   count_gradients(stage);
 }
@@ -252,6 +299,7 @@ void TorchDevice::update(Held& stage, const Op& op) {
   }
   const double limit = shared_->config.clip_norm;
   if (local_ && limit > 0) stage.optimizer->clip(std::sqrt(stage.optimizer->squared_norm()), limit);
+  stage.versions.before_update(op.iteration, stage.updates);
   stage.optimizer->step(shared_->config.rate.at(stage.updates++));
   stage.gradient_bytes = 0;
   if (stage.optimizer_bytes == 0) stage.optimizer_bytes = stage.optimizer->state_bytes();
@@ -266,7 +314,7 @@ Payload TorchDevice::output(const Op& send) {
 
 void TorchDevice::input(const Op& recv, Payload payload) {
   auto& tensors = recv.kind == Kind::RECV_F ? activations_ : gradients_;
-  tensors[Key{recv.stage, recv.iteration, recv.microbatch}] = *std::static_pointer_cast<torch::Tensor>(payload.data);
+  tensors[Key{recv.stage, recv.iteration, recv.microbatch, recv.slice}] = *std::static_pointer_cast<torch::Tensor>(payload.data);
 }
 
 double TorchDevice::contribution(const Op&) {

@@ -15,7 +15,9 @@
 #include "backend/torch/config.hpp"
 #include "backend/torch/modules.hpp"
 #include "backend/torch/optimizer.hpp"
+#include "backend/torch/stage_versions.hpp"
 #include "backend/torch/weight_gradients.hpp"
+#include "sim/core/interlocking.hpp"
 
 namespace bubblescope {
 
@@ -35,7 +37,7 @@ struct LossRecord {
   double loss = 0;
 };
 
-/// Executes F, B, I, W, A, LB and U; R throws RunError.
+/// Executes F, B, I, W, R, A, LB and U.
 ///
 /// * F of the first stage draws its batch; F of a backprop Program's last stage computes the
 ///   cross-entropy as well. A computes the local loss of its stage (the last stage's: cross-entropy
@@ -44,6 +46,12 @@ struct LossRecord {
 /// * I is B without the weight gradients of convolutions and linear layers; those are computed by W, at any
 ///   time before U, from the layers' inputs and output gradients, all that is kept from I to W. The
 ///   Program says which microbatches are split; F of the others makes an ordinary graph.
+/// * Of an interlocking Program, B of a stage's own loss goes back through auxiliary network and block, every
+///   other B through the block once more; each sends on the gradient of its own loss alone.
+/// * Where a Program recomputes (R), F keeps its input alone and R runs the forward again, with the same random
+///   numbers and the weights of that moment; running statistics are F's. The loss reported is F's.
+/// * Between two updates a backward uses the version of the weights that the Program's policy says
+///   (stage_versions.hpp); policy `latest` lets it use newer ones than its forward.
 /// * Gradients are means over everything between two updates: a microbatch's loss counts
 ///   1 / (backwards of its stage up to the next U).
 /// * Randomness comes from the key (seed, layer, iteration, microbatch); autograd runs on the rank's
@@ -61,7 +69,7 @@ class TorchDevice : public Device {
   void reduced(const Op& sync, double total) override;
   Payload example(const Op& recv) override;
   /// Weights, buffers, gradients, optimizer state, messages, what was allocated for microbatches between
-  /// their F and their backward, autograd's part included, and what waits between I and W. A tensor that two ranks share
+  /// their F and their backward, autograd's part included, older versions of weights, and what waits between I and W. A tensor that two ranks share
   /// because they share memory counts on both, as it would on two devices.
   MemoryUse memory() const override { return {held_bytes(), peak_}; }
   std::shared_ptr<const void> snapshot() const override;
@@ -108,6 +116,7 @@ class TorchDevice : public Device {
     std::unique_ptr<StageModule> module;
     std::unique_ptr<AuxiliaryModule> auxiliary;
     std::unique_ptr<StageOptimizer> optimizer;
+    StageVersions versions;
     std::int64_t updates = 0;
     std::int64_t weight_bytes = 0;     ///< buffers included
     std::int64_t parameter_bytes = 0;
@@ -115,18 +124,22 @@ class TorchDevice : public Device {
     std::int64_t optimizer_bytes = 0;
     std::map<Microbatch, double> scale;  ///< of the loss, by microbatch
     std::set<Microbatch> split;          ///< microbatches with I and W
+    std::set<Microbatch> recomputed;     ///< microbatches with R
     std::map<std::pair<std::int64_t, Microbatch>, InFlight> flying;
     std::map<std::pair<std::int64_t, Microbatch>, Waiting> waiting;
   };
-  /// (stage, iteration, microbatch)
-  using Key = std::tuple<Stage, std::int64_t, Microbatch>;
+  /// (stage, iteration, microbatch, slice)
+  using Key = std::tuple<Stage, std::int64_t, Microbatch, std::uint16_t>;
 
   Held& held(const Op& op);
   InFlight& flying(Held& stage, const Op& op);
   ForwardContext context(const Op& op) const;
   void forward(Held& stage, const Op& op);
+  void recompute(Held& stage, const Op& op);
   void compute_loss(Held& stage, const Op& op, InFlight& flight);
+  torch::Tensor loss_of(Held& stage, const Op& op, const torch::Tensor& output);
   void backward(Held& stage, const Op& op);
+  void interlocked_backward(Held& stage, const Op& op);
   void weights(Held& stage, const Op& op);
   void local_backward(Held& stage, const Op& op);
   void update(Held& stage, const Op& op);
@@ -137,6 +150,9 @@ class TorchDevice : public Device {
 
   std::shared_ptr<const TorchShared> shared_;
   bool local_ = false;
+  bool gradients_cross_ = true;  ///< between stages
+  bool interlocks_ = false;
+  Interlocking interlocking_;
   std::int32_t last_stage_ = 0;
   Batches batches_;
   std::map<Stage, Held> held_;

@@ -19,7 +19,7 @@ std::int64_t TorchDevice::held_bytes() const {
   };
   const auto add_outputs = [&](const std::map<Key, torch::Tensor>& tensors, Stage to_producer) {
     for (const auto& [key, tensor] : tensors) {
-      const auto& [number, iteration, microbatch] = key;
+      const auto& [number, iteration, microbatch, slice] = key;
       if (!in_flight(number - to_producer, iteration, microbatch)) bytes += bytes_of(tensor);
     }
   };
@@ -29,7 +29,7 @@ std::int64_t TorchDevice::held_bytes() const {
     for (const auto& [key, tensor] : *gradients) bytes += bytes_of(tensor);
   }
   for (const auto& [number, stage] : held_) {
-    bytes += stage.weight_bytes + stage.gradient_bytes + stage.optimizer_bytes;
+    bytes += stage.weight_bytes + stage.versions.bytes() + stage.gradient_bytes + stage.optimizer_bytes;
     for (const auto& [key, flight] : stage.flying) {
       bytes += flight.bytes;
       if (!stage.first && !in_flight(number - 1, key.first, key.second)) bytes += bytes_of(flight.input);

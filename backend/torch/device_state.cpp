@@ -25,6 +25,10 @@ std::map<std::string, torch::Tensor> TorchDevice::state() const {
       for (const NamedTensor& t : stage.auxiliary->buffers()) state[prefix + t.name] = t.tensor;
     }
     for (const auto& [name, tensor] : stage.optimizer->state()) state[fmt::format("optimizer.{}.{}", number, name)] = tensor;
+    const std::vector<torch::Tensor> previous = stage.versions.previous(stage.updates);
+    for (std::size_t i = 0; i < previous.size(); ++i) {
+      state[fmt::format("previous.{}.{}", number, stage.optimizer->parameters()[i].name)] = previous[i];
+    }
     state[fmt::format("updates.{}", number)] = torch::tensor(stage.updates, torch::kInt64);
   }
   return state;
@@ -59,6 +63,13 @@ void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
     torch::Tensor updates = torch::tensor(std::int64_t{0}, torch::kInt64);
     copy(fmt::format("updates.{}", number), updates);
     stage.updates = updates.item<std::int64_t>();
+    std::vector<torch::Tensor> previous;
+    for (const NamedTensor& t : stage.optimizer->parameters()) {
+      const std::string name = fmt::format("previous.{}.{}", number, t.name);
+      if (!state.contains(name)) break;
+      copy(name, previous.emplace_back(torch::empty_like(t.tensor)));
+    }
+    stage.versions.load(stage.updates, std::move(previous));
     stage.optimizer_bytes = stage.optimizer->state_bytes();
   }
 }

@@ -47,7 +47,12 @@ StageOptimizer::StageOptimizer(const OptimizerConfig& config, std::vector<NamedT
 void StageOptimizer::step(double rate) {
   if (!optimizer_) return;
   optimizer_->param_groups().front().options().set_lr(rate);
-  optimizer_->step();
+  {
+    // Backwards under way may read these weights afterwards, older versions or the newest as the schedule says:
+    // no change that autograd has to object to.
+    const at::AutoDispatchBelowADInplaceOrView unseen;
+    optimizer_->step();
+  }
   optimizer_->zero_grad(/*set_to_none=*/true);
 }
 

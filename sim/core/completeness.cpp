@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sim/core/error.hpp"
+#include "sim/core/interlocking.hpp"
 #include "sim/core/op_table.hpp"
 #include "sim/core/well_formed.hpp"
 
@@ -17,7 +18,7 @@ namespace {
 
 class Checker {
  public:
-  Checker(const Program& program, Findings& findings) : program_(program), findings_(findings) {}
+  Checker(const Program& program, Findings& findings) : program_(program), findings_(findings), interlocking_(program) {}
 
   /// Completeness and order. All numbers are in range by now.
   void run() {
@@ -96,9 +97,11 @@ class Checker {
   void check_needs(const OpTable& table, const ChainLinks& links, const Place& place, OpIndex index, const Op& op,
                    const Op& part) {
     const Stage s = part.stage;
+    const bool interlocks = program_.profile == Profile::interlocking;
     const auto need = [&](std::initializer_list<Kind> kinds, bool required = true) {
       for (const Kind kind : kinds) {
-        const OpIndex found = table.find(kind, s, part);
+        const bool of_loss = kind == Kind::B || kind == Kind::RECV_B;
+        const OpIndex found = table.find(kind, s, interlocks && !of_loss ? without_loss(part) : part);
         if (found < 0) continue;
         if (found > index) report(place, op, fmt::format("{} before its {}; expected it after", cell(part), mnemonic(kind)));
         if (found == index) {
@@ -130,7 +133,14 @@ class Checker {
         need({Kind::A}, false);
         break;
       case Kind::U:
-        if (part.microbatch >= 0) need({Kind::LB, Kind::W, Kind::B});
+        if (part.microbatch >= 0 && interlocks) {
+          Op last = part;
+          last.slice = interlocking_.slice(s, interlocking_.backwards(s) - 1);
+          const OpIndex found = table.find(Kind::B, s, last);
+          if (found < 0 || found > index) report(place, op, fmt::format("{} before the last B of its microbatch; expected it after", cell(part)));
+        } else if (part.microbatch >= 0) {
+          need({Kind::LB, Kind::W, Kind::B});
+        }
         break;
       case Kind::SEND_F:
         if (program_.profile == Profile::local_serial) {
@@ -197,7 +207,9 @@ class Checker {
             if (stage == chain.front() && chain_count(table, op) > 1) {
               report(place, cell(op), fmt::format("microbatch {} is in two chains; expected one", op.microbatch));
             }
-            if (has_gradients(program_.profile)) {
+            if (program_.profile == Profile::interlocking) {
+              check_losses(table, op, returns, missing);
+            } else if (has_gradients(program_.profile)) {
               const bool b = has(Kind::B), i = has(Kind::I), w = has(Kind::W);
               if (b && (i || w)) missing("single way back: B and also I or W; expected B, or I and W");
               if (!b && !i && !w) missing("backward; expected B, or I and W");
@@ -206,9 +218,23 @@ class Checker {
               missing("LB");
             }
             if (sends && !has(Kind::SEND_F)) missing("SEND_F, though the next stage is on another rank");
-            if (returns && !has(Kind::SEND_B)) missing("SEND_B, though the previous stage is on another rank");
+            if (returns && program_.profile != Profile::interlocking && !has(Kind::SEND_B)) missing("SEND_B, though the previous stage is on another rank");
           }
         }
+      }
+    }
+  }
+
+  /// A backward per loss, and the gradients that go on.
+  template <typename Missing>
+  void check_losses(const OpTable& table, Op op, bool returns, Missing missing) {
+    const Stage stage = op.stage;
+    op.kind = Kind::B;
+    for (std::int32_t distance = 0; distance < interlocking_.backwards(stage); ++distance) {
+      op.slice = interlocking_.slice(stage, distance);
+      if (table.find(Kind::B, stage, op) < 0) missing(fmt::format("B of the loss of stage {}", stage + distance));
+      if (returns && interlocking_.goes_on(op) && table.find(Kind::SEND_B, stage, op) < 0) {
+        missing(fmt::format("SEND_B of the loss of stage {}, though the previous stage is on another rank", stage + distance));
       }
     }
   }
@@ -266,6 +292,7 @@ class Checker {
 
   const Program& program_;
   Findings& findings_;
+  const Interlocking interlocking_;
   Microbatch last_microbatch_ = -1;
   std::int32_t last_iteration_ = -1;
   int slices_ = 1;

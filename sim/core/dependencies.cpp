@@ -3,6 +3,8 @@
 
 #include <initializer_list>
 
+#include "sim/core/interlocking.hpp"
+
 namespace bubblescope {
 namespace {
 
@@ -37,6 +39,8 @@ Dependencies derive_dependencies(const Program& program) { return derive_depende
 Dependencies derive_dependencies(const Program& program, const OpTable& table) {
   const ChainLinks links = chain_links(program);
   const bool gradients = has_gradients(program.profile);
+  const bool interlocks = program.profile == Profile::interlocking;
+  const Interlocking interlocking(program);
   const bool late = program.profile == Profile::local_serial;
   // What must have ended before a stage's output leaves.
   const auto output_of = [&](Stage stage, const Op& op) {
@@ -67,8 +71,13 @@ Dependencies derive_dependencies(const Program& program, const OpTable& table) {
             break;
           case Kind::B:
           case Kind::I: {
-            const OpIndex recompute = table.find(Kind::R, part.stage, part);
-            edges.add(recompute >= 0 ? recompute : table.find(Kind::F, part.stage, part), Edge::own);
+            if (interlocks && interlocking.own(part)) {
+              edges.add(first_of(table, {Kind::A, Kind::F}, part.stage, without_loss(part)), Edge::own);
+              break;
+            }
+            const Op forward = interlocks ? without_loss(part) : part;
+            const OpIndex recompute = table.find(Kind::R, part.stage, forward);
+            edges.add(recompute >= 0 ? recompute : table.find(Kind::F, part.stage, forward), Edge::own);
             if (!gradients) break;
             if (const OpIndex recv = table.find(Kind::RECV_B, part.stage, part); recv >= 0) {
               edges.add(recv, Edge::gradient);

@@ -44,6 +44,8 @@ class Dependencies {
 ///   I,B(s,m) <- F(s,m), and RECV_B(s,m), or where there is none I or B of (s+1,m); a backward that
 ///               recomputes waits for its R
 ///   W(s,m)   <- I(s,m);  A(s,m) <- F(s,m);  LB(s,m) <- A(s,m), else F(s,m)
+///   profile interlocking: B of the stage's own loss <- A(s,m), else F(s,m); of another's <- RECV_B(s,m) or B
+///               (s+1,m) of that loss
 ///   SEND_F(s,m) <- F(s,m) (local_serial: the last op of s on m);  SEND_B(s,m) <- I or B of (s,m)
 ///   RECV_F(s,m), RECV_B(s,m) <- the matching SEND
 ///   ALLREDUCE, REDUCE_GRAD(s) <- the compute op of s before it in its row;  U(s) <- the last of those

@@ -51,7 +51,7 @@ struct Op {
   std::int32_t operand = -1;  ///< index into Program::compounds, or -1
   std::int16_t stage = -1;    ///< global stage number; -1 for compounds
   std::uint16_t replica = 0;  ///< data-parallel copy
-  std::uint16_t slice = 0;    ///< token slice
+  std::uint16_t slice = 0;    ///< token slice; of an interlocking backward, its loss (interlocking.hpp)
   std::uint8_t chain = 0;     ///< pipeline direction
   Kind kind = Kind::F;
 

@@ -10,7 +10,7 @@
 namespace bubblescope {
 
 const std::vector<std::string>& profile_names() {
-  static const std::vector<std::string> names{"backprop", "local", "local-serial", "forward-only", "delayed"};
+  static const std::vector<std::string> names{"backprop", "local", "local-serial", "forward-only", "delayed", "interlocking"};
   return names;
 }
 

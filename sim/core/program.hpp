@@ -18,14 +18,19 @@ enum class Profile : std::uint8_t {
   local_serial,  ///< as local, but an activation leaves after the stage's update of that microbatch
   forward_only,  ///< inference
   delayed,       ///< as backprop; a backward may use weights newer than its forward did
+  interlocking,  ///< every stage has a loss, which goes back through N stages (interlocking.hpp)
 };
 /// The words for profiles, in the order of the enumeration.
 const std::vector<std::string>& profile_names();
 std::string_view profile_name(Profile profile);
 /// Whether programs of the profile have local losses.
-constexpr bool is_local(Profile profile) { return profile == Profile::local || profile == Profile::local_serial; }
+constexpr bool is_local(Profile profile) {
+  return profile == Profile::local || profile == Profile::local_serial || profile == Profile::interlocking;
+}
 /// Whether gradients cross stages.
-constexpr bool has_gradients(Profile profile) { return profile == Profile::backprop || profile == Profile::delayed; }
+constexpr bool has_gradients(Profile profile) {
+  return profile == Profile::backprop || profile == Profile::delayed || profile == Profile::interlocking;
+}
 
 /// Which transfers wait for each other in issue order.
 enum class Fifo : std::uint8_t {

@@ -43,6 +43,7 @@ class Checker {
       if (seen[static_cast<std::size_t>(s)] == 0) findings_.report(fmt::format("stage {} is in no chain; expected it in one", s));
     }
     if (program_.chains.size() > 256) findings_.report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
+    if (program_.profile == Profile::interlocking && program_.chains.size() > 1) findings_.report("several chains in a program of profile interlocking; expected one");
     check_channels();
     check_overlap();
     if (stages == 0) findings_.report("no stage; expected at least one");
@@ -139,15 +140,17 @@ class Checker {
 
   bool allowed(Kind kind) const {
     switch (kind) {
-      case Kind::B:
       case Kind::I:
       case Kind::W:
+        return has_gradients(program_.profile) && program_.profile != Profile::interlocking;
+      case Kind::B:
       case Kind::SEND_B:
       case Kind::RECV_B:
         return has_gradients(program_.profile);
       case Kind::A:
-      case Kind::LB:
         return is_local(program_.profile);
+      case Kind::LB:
+        return is_local(program_.profile) && program_.profile != Profile::interlocking;
       case Kind::R:
       case Kind::U:
         return program_.profile != Profile::forward_only;

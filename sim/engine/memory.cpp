@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "sim/core/interlocking.hpp"
+
 namespace bubblescope {
 namespace {
 
@@ -21,7 +23,7 @@ struct Change {
 
 class Changes {
  public:
-  Changes(const Program& program, const StageCosts& costs) : program_(program), costs_(costs), links_(chain_links(program)), of_rank_(program.rows.size()), stashes_(program.stage_rank.size()) {
+  Changes(const Program& program, const StageCosts& costs) : program_(program), costs_(costs), interlocking_(program), links_(chain_links(program)), of_rank_(program.rows.size()), stashes_(program.stage_rank.size()) {
     recomputes_.assign(program.stage_rank.size(), false);
     for (const auto& row : program.rows) {
       for (const Op& op : row) {
@@ -65,7 +67,14 @@ class Changes {
         keep_version(op, rank, span.start);
         break;
       case Kind::B:
-        put(rank, span.end, -bytes.activations, -1, Part::activations);
+        if (program_.profile == Profile::interlocking) {
+          // Own loss and auxiliary network go with the first backward, the stage's activations with the last.
+          if (interlocking_.own(op)) put(rank, span.end, -bytes.auxiliary_activations, 0, Part::activations);
+          if (interlocking_.last(op)) put(rank, span.end, -bytes.activations, -1, Part::activations);
+          if (interlocking_.own(op)) break;
+        } else {
+          put(rank, span.end, -bytes.activations, -1, Part::activations);
+        }
         release_version(op, rank, span.end);
         take_gradient(op, rank, span.start);
         break;
@@ -141,6 +150,7 @@ class Changes {
 
   const Program& program_;
   const StageCosts& costs_;
+  const Interlocking interlocking_;
   ChainLinks links_;
   std::vector<std::vector<Change>> of_rank_;
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sim/core/error.hpp"
+#include "sim/core/interlocking.hpp"
 #include "sim/core/op_table.hpp"
 
 namespace bubblescope {
@@ -43,7 +44,7 @@ class RankSet {
 /// have dense indices; `placed_` says which of them their consumer's rank has.
 class Lowering {
  public:
-  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), space_(program), out_(program) {
+  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), space_(program), interlocking_(program), out_(program) {
     late_ = program.profile == Profile::local_serial;
     measure();
     prepare_edges();
@@ -140,7 +141,11 @@ class Lowering {
   }
 
   bool gradients() const { return !gradient_.empty(); }
-  static bool returns_gradient(Kind kind) { return kind == Kind::B || kind == Kind::I; }
+  static bool is_backward_step(const Op& op) { return op.kind == Kind::B || op.kind == Kind::I; }
+  bool interlocks() const { return in_.profile == Profile::interlocking; }
+  /// Whether the op sends a gradient back, and whether it needs one.
+  bool returns_gradient(const Op& op) const { return gradients() && is_backward_step(op) && (!interlocks() || interlocking_.goes_on(op)); }
+  bool takes_gradient(const Op& op) const { return gradients() && is_backward_step(op) && (!interlocks() || !interlocking_.own(op)); }
 
   /// Whether this op ends what the next stage waits for.
   bool leaves(const Op& op) const {
@@ -160,7 +165,7 @@ class Lowering {
             ++size[index(way.rank)];
           };
           if (part.kind == Kind::F) count(activation_out_[index(part.stage)]);
-          if (gradients() && returns_gradient(part.kind)) count(gradient_out_[index(part.stage)]);
+          if (returns_gradient(part)) count(gradient_out_[index(part.stage)]);
         }
       }
     }
@@ -181,7 +186,7 @@ class Lowering {
     if (op.kind == Kind::F) {
       return activation_in_[index(op.stage)].peer < 0 || activation_[item(op.stage, op)] != 0;
     }
-    if (gradients() && returns_gradient(op.kind)) {
+    if (takes_gradient(op)) {
       return gradient_in_[index(op.stage)].peer < 0 || gradient_[item(op.stage, op)] != 0;
     }
     return true;
@@ -192,7 +197,7 @@ class Lowering {
     const auto parts = in_.parts_of(op);
     for (const Op& part : parts) {
       if (part.kind == Kind::F) receive_at_use(row, part, Kind::RECV_F, activation_in_[index(part.stage)]);
-      if (gradients() && returns_gradient(part.kind)) {
+      if (takes_gradient(part)) {
         receive_at_use(row, part, Kind::RECV_B, gradient_in_[index(part.stage)]);
       }
     }
@@ -200,7 +205,7 @@ class Lowering {
     for (const Op& part : parts) {
       if (part.microbatch < 0) continue;
       if (leaves(part)) deliver(row, part, Kind::SEND_F, Kind::RECV_F, activation_out_[index(part.stage)], activation_, active);
-      if (gradients() && returns_gradient(part.kind)) {
+      if (returns_gradient(part)) {
         deliver(row, part, Kind::SEND_B, Kind::RECV_B, gradient_out_[index(part.stage)], gradient_, active);
       }
       if (late_ && carries(part)) --pending_[item(part.stage, part)];
@@ -241,6 +246,7 @@ class Lowering {
   const Program& in_;
   const ChainLinks links_;
   const IdentitySpace space_;
+  const Interlocking interlocking_;
   Program out_;
   bool late_ = false;
   std::vector<std::uint8_t> activation_, gradient_;  // item -> its consumer's rank has it

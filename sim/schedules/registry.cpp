@@ -42,6 +42,9 @@
   add(pipelined_backprop)          \
   add(fdg)                         \
   add(sequential_local)            \
+  add(scpl)                        \
+  add(interlocking)                \
+  add(overlapping_local)           \
   add(ppll)
 
 namespace bubblescope {

@@ -2,7 +2,8 @@
 //   serial      one microbatch through one stage at a time; Belilovsky et al., "Decoupled Greedy
 //               Learning", arXiv 1901.08164, algorithm 1 run on one process
 //   overlapped  a stage's local backward runs beside the next stage's forward, all stages meet after
-//               every microbatch
+//               every microbatch; as `scpl` by its own name: supervised contrastive parallel learning
+//               (github.com/minyaho/scpl) is that schedule
 //   blockwise   stage after stage, each over all microbatches, its outputs cached for the next;
 //               Belilovsky et al., "Greedy Layerwise Learning Can Scale to ImageNet", arXiv 1812.11446
 //
@@ -24,15 +25,13 @@
 namespace bubblescope {
 
 Schedule sequential_local_schedule();
+Schedule scpl_schedule();
 
 namespace {
 
-Program generate_sequential_local(const ScheduleShape& shape) {
-  const Schedule& schedule = find_schedule("sequential-local");
-  const std::string variant = option_text(schedule, shape, "variant");
+Program generate_variant(const Schedule& schedule, const ScheduleShape& shape, const std::string& variant, std::int32_t chunks) {
   const std::int32_t accumulate = accumulation(schedule, shape);
-  const auto chunks = static_cast<std::int32_t>(option_number(schedule, shape, "chunks"));
-  Program program = make_program("sequential-local", shape.ranks, shape.microbatches, placement_loop(shape.ranks, chunks));
+  Program program = make_program(schedule.name, shape.ranks, shape.microbatches, placement_loop(shape.ranks, chunks));
   program.profile = variant == "serial" ? Profile::local_serial : Profile::local;
   program.weights = WeightPolicy::latest;
   Channel& cache = program.channels.front();
@@ -66,6 +65,11 @@ Program generate_sequential_local(const ScheduleShape& shape) {
   return program;
 }
 
+Program generate_sequential_local(const ScheduleShape& shape) {
+  const Schedule& schedule = find_schedule("sequential-local");
+  return generate_variant(schedule, shape, option_text(schedule, shape, "variant"), static_cast<std::int32_t>(option_number(schedule, shape, "chunks")));
+}
+
 }  // namespace
 
 Schedule sequential_local_schedule() {
@@ -82,6 +86,18 @@ Schedule sequential_local_schedule() {
   schedule.flush = false;
   schedule.whole_batches = true;
   schedule.generate = generate_sequential_local;
+  return schedule;
+}
+
+Schedule scpl_schedule() {
+  Schedule schedule = sequential_local_schedule();
+  schedule.name = "scpl";
+  schedule.title = "SCPL: stages train beside each other, all meet after every batch";
+  schedule.paper = "Supervised contrastive parallel learning, github.com/minyaho/scpl";
+  schedule.memory = "1 microbatch on every rank";
+  schedule.bubble = "(p-1)F/((p-1)F+c) with c = F+A+LB+U";
+  schedule.options = {accumulate_option()};
+  schedule.generate = [](const ScheduleShape& shape) { return generate_variant(find_schedule("scpl"), shape, "overlapped", 1); };
   return schedule;
 }
 

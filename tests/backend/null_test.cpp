@@ -31,8 +31,8 @@ StageCosts uneven_costs(std::int32_t stages) {
   return costs;
 }
 
-using Identity = std::tuple<std::int32_t, int, Kind, Stage, Microbatch>;
-Identity identity(const Op& op) { return {op.iteration, op.operand, op.kind, op.stage, op.microbatch}; }
+using Identity = std::tuple<std::int32_t, int, Kind, Stage, Microbatch, int>;
+Identity identity(const Op& op) { return {op.iteration, op.operand, op.kind, op.stage, op.microbatch, op.slice}; }
 
 /// The spans of a run in the order of the program's ops, each exactly once.
 class Walked {

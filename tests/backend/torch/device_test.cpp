@@ -416,5 +416,60 @@ TEST(TorchDevice, a_snapshot_goes_on_in_another_device_bit_by_bit) {
   EXPECT_THAT(differences(second.iterations(1).state(), straight.state()), testing::IsEmpty());
 }
 
+/// A plain process: loss j goes back through the model's stages j - N + 1 to j, whatever else there is.
+std::map<std::string, torch::Tensor> interlocked_by_hand(const TorchConfig& config, std::int32_t losses, std::int32_t batches_count, std::int32_t iterations) {
+  at::set_num_threads(1);
+  const LayerGraph graph = build_model(config.model);
+  const std::vector<StageRange> ranges = stage_ranges(graph, config.cuts);
+  const auto auxiliaries = build_auxiliaries(config.auxiliary, graph, config.cuts);
+  const ModuleOptions options{.dtype = torch::kFloat64, .seed = config.seed};
+  const auto stages = static_cast<std::int32_t>(ranges.size());
+  std::vector<StageModule> modules;
+  std::vector<AuxiliaryModule> heads;
+  std::vector<std::unique_ptr<torch::optim::Optimizer>> optimizers;
+  for (std::int32_t s = 0; s < stages; ++s) {
+    const auto at = static_cast<std::size_t>(s);
+    modules.emplace_back(graph, ranges[at].first, ranges[at].last, options);
+    heads.emplace_back(s + 1 == stages ? output_loss() : auxiliaries[at], s, options);
+    auto parameters = tensors_of(modules.back().parameters());
+    for (const torch::Tensor& t : tensors_of(heads.back().parameters())) parameters.push_back(t);
+    optimizers.push_back(reference_optimizer(config, parameters));
+  }
+  Batches data(config.data, {config.seed, config.batch, config.microbatch, batches_count, config.augment, torch::kFloat64});
+  for (std::int32_t t = 0; t < batches_count * iterations; ++t) {
+    const ForwardContext context{.seed = config.seed, .iteration = t / batches_count, .microbatch = t % batches_count};
+    const Batch batch = data.batch(context.iteration, context.microbatch);
+    std::vector<torch::Tensor> inputs{batch.images};  // of the stages, without history
+    for (std::int32_t s = 0; s + 1 < stages; ++s) inputs.push_back(modules[static_cast<std::size_t>(s)].forward(inputs.back(), context).detach());
+    for (auto& optimizer : optimizers) optimizer->zero_grad();
+    // Of loss j alone reach only the stages' own parameters, its head included.
+    for (std::int32_t j = 0; j < stages; ++j) {
+      const std::int32_t first = std::max(0, j - losses + 1);
+      torch::Tensor x = inputs[static_cast<std::size_t>(first)];
+      for (std::int32_t s = first; s <= j; ++s) x = modules[static_cast<std::size_t>(s)].forward(x, context);
+      heads[static_cast<std::size_t>(j)].loss(x, batch.labels, {}, context).backward();
+    }
+    for (auto& optimizer : optimizers) optimizer->step();
+  }
+  std::map<std::string, torch::Tensor> weights;
+  for (const StageModule& module : modules) {
+    for (const NamedTensor& t : module.parameters()) weights["model." + t.name] = t.tensor.detach();
+  }
+  return weights;
+}
+
+TEST(InterlockingTraining, equals_losses_that_go_back_through_n_stages_of_one_process) {
+  for (const auto& [ranks, losses] : {std::pair{2, 2}, {4, 2}, {4, 3}, {4, 4}}) {
+    TorchConfig config = vit(ranks);  // no running statistics: forwards may be repeated
+    config.precision = "float64";
+    const Program what = program("interlocking", ranks, 3, {{"losses", std::to_string(losses)}});
+    const auto state = SmallRun(config, what).iterations(2).state();
+    const auto expected = interlocked_by_hand(config, losses, 3, 2);
+    std::map<std::string, torch::Tensor> actual;
+    for (const auto& [name, tensor] : expected) actual[name] = state.at(name);
+    EXPECT_LT(relative_error(actual, expected), 1e-12) << losses << " losses on " << ranks;
+  }
+}
+
 }  // namespace
 }  // namespace bubblescope
