@@ -7,6 +7,7 @@
 #include "sim/engine/memory.hpp"
 #include "sim/engine/simulate.hpp"
 #include "sim/lower/send_recv.hpp"
+#include "sim/schedules/registry.hpp"
 #include "tests/sim/program_rows.hpp"
 
 namespace bubblescope {
