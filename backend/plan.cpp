@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -122,7 +123,7 @@ class Planner {
   /// The receive that `part` uses, if there is one.
   OpIndex receive_of(const Op& part) const {
     if (part.stage < 0) return -1;
-    if (part.kind == Kind::F) return table_.find(Kind::RECV_F, part.stage, part);
+    if (part.kind == Kind::F) return table_.find(Kind::RECV_F, part.stage, source_of(program_, part));
     if (has_gradients(program_.profile) && (part.kind == Kind::B || part.kind == Kind::I)) return table_.find(Kind::RECV_B, part.stage, part);
     return -1;
   }
@@ -182,7 +183,8 @@ class Planner {
     }
     for (const Op& part : parts) {
       const OpIndex recv = receive_of(part);
-      if (recv >= 0) step.takes.push_back(message_of_[at(recv)]);
+      // Of a replayed input the first F takes the message; the device keeps it.
+      if (recv >= 0 && taken_.insert(message_of_[at(recv)]).second) step.takes.push_back(message_of_[at(recv)]);
     }
     for (const Dependency& dependency : dependencies_.of(index(rank, position))) {
       if (dependency.source < offsets_[at(rank)] || dependency.source >= offsets_[at(rank) + 1]) {
@@ -215,6 +217,7 @@ class Planner {
   std::vector<OpIndex> offsets_;
   std::vector<std::vector<StreamOp>> order_;  // by rank
   Plan plan_;
+  std::set<std::int32_t> taken_;
   std::vector<std::int32_t> message_of_;  // send or receive -> its message
   std::map<std::pair<Stage, Kind>, std::int32_t> edge_of_;
   std::map<std::tuple<Rank, Fifo, int>, std::int32_t> fifo_ids_;

@@ -27,6 +27,18 @@ std::vector<RankMemory> measured_memory(const Program& program, const Timeline& 
   return memory;
 }
 
+/// The mean over the timeline's iterations, rounded to whole messages and bytes.
+Traffic traffic_of(const Timeline& timeline) {
+  Traffic all;
+  for (const Span& span : timeline.spans) {
+    if (!span.has_op || !is_send(span.op.kind)) continue;
+    ++all.messages;
+    all.bytes += span.bytes;
+  }
+  const std::int64_t iterations = std::max(1, timeline.iterations);
+  return {(all.messages + iterations / 2) / iterations, (all.bytes + iterations / 2) / iterations};
+}
+
 }  // namespace
 
 Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period) {
@@ -35,6 +47,7 @@ Summary summarize(const Program& program, const StageCosts& costs, Timeline time
   summary.idle = split_idle(timeline);
   summary.memory = timeline.memory.empty() ? memory_over_time(program, timeline, costs) : measured_memory(program, timeline);
   summary.depth = queue_depth(timeline);
+  summary.traffic = traffic_of(timeline);
   summary.period = period;
   summary.has_bytes = costs.has_bytes() || !timeline.memory.empty();
   if (summary.has_bytes && timeline.memory.empty()) {
@@ -90,6 +103,8 @@ json summary_json(const Summary& summary) {
           {"period_ns", summary.period},
           {"bubble",
            {{"idle_fraction", bubbles.idle_fraction}, {"overhead", bubbles.overhead}, {"span_rate", bubbles.span_rate}, {"internal", bubbles.internal}}},
+          {"messages", summary.traffic.messages},
+          {"sent_bytes", summary.has_bytes ? json(summary.traffic.bytes) : json(nullptr)},
           {"ranks_detail", ranks},
           {"channels", channels}};
 }
@@ -100,7 +115,7 @@ json result_json(const Prediction& prediction) {
   if (prediction.summary) {
     result.update(summary_json(*prediction.summary));
   } else {
-    for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "ranks_detail", "channels"}) result[key] = nullptr;
+    for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "messages", "sent_bytes", "ranks_detail", "channels"}) result[key] = nullptr;
   }
   result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}} : json(nullptr);
   result["skipped"] = prediction.skipped ? json(*prediction.skipped) : json(nullptr);
@@ -111,7 +126,7 @@ Table prediction_table(const std::vector<Prediction>& predictions) {
   Table table;
   table.columns = {{"schedule", Align::left},       {"makespan", Align::right},  {"span", Align::right},     {"period", Align::right},
                    {"idle fraction", Align::right}, {"overhead", Align::right},  {"span rate", Align::right}, {"internal", Align::right},
-                   {"peak act.", Align::right},     {"peak memory", Align::right}};
+                   {"peak act.", Align::right},     {"peak memory", Align::right}, {"messages", Align::right}, {"bytes sent", Align::right}};
   for (const Prediction& prediction : predictions) {
     if (!prediction.summary) {
       table.rows.push_back({prediction.label, prediction.deadlock ? "deadlock" : "skipped"});
@@ -126,7 +141,8 @@ Table prediction_table(const std::vector<Prediction>& predictions) {
     }
     table.rows.push_back({prediction.label, format_duration(s.bubbles.makespan), format_duration(s.bubbles.span), format_duration(s.period),
                           percent(s.bubbles.idle_fraction), percent(s.bubbles.overhead), percent(s.bubbles.span_rate),
-                          percent(s.bubbles.internal), std::to_string(activations), s.has_bytes ? bytes_text(bytes) : "-"});
+                          percent(s.bubbles.internal), std::to_string(activations), s.has_bytes ? bytes_text(bytes) : "-",
+                          std::to_string(s.traffic.messages), s.has_bytes ? bytes_text(s.traffic.bytes) : "-"});
   }
   return table;
 }

@@ -29,6 +29,12 @@ struct Case {
   std::int32_t iterations = 1;
 };
 
+/// What ranks send each other in one iteration.
+struct Traffic {
+  std::int64_t messages = 0;
+  std::int64_t bytes = 0;
+};
+
 /// Numbers of one timeline.
 struct Summary {
   Timeline timeline;
@@ -36,6 +42,7 @@ struct Summary {
   IdleSplit idle;
   std::vector<RankMemory> memory;
   std::vector<ChannelDepth> depth;
+  Traffic traffic;
   Nanos period = 0;  ///< per iteration; per microbatch for schedules that update every microbatch
   bool has_bytes = false;
 };
@@ -62,7 +69,7 @@ nlohmann::json result_json(const Prediction& prediction);
 /// The part of it that a measurement has, too.
 nlohmann::json summary_json(const Summary& summary);
 
-/// A row per prediction: times, the four bubble definitions, memory.
+/// A row per prediction: times, the four bubble definitions, memory, traffic.
 Table prediction_table(const std::vector<Prediction>& predictions);
 
 }  // namespace bubblescope

@@ -77,6 +77,13 @@ void require_executable(const Program& program, const TorchShared& shared) {
   }
 }
 
+Program without_ops(Program program) {
+  for (auto& row : program.rows) row = {};
+  program.compounds = {};
+  program.parts = {};
+  return program;
+}
+
 torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch, std::uint16_t>, torch::Tensor>& tensors, const Op& op,
                    std::string_view what) {
   const auto found = tensors.find({op.stage, op.iteration, op.microbatch, op.slice});
@@ -94,6 +101,8 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
       gradients_cross_(has_gradients(program.profile)),
       interlocks_(program.profile == Profile::interlocking),
       interlocking_(program),
+      layout_(without_ops(program)),
+      read_(outputs_read(program)),
       last_stage_(program.stages() - 1),
       batches_(shared_->config.data, batch_plan(*shared_, program)),
       last_loss_(std::numeric_limits<double>::quiet_NaN()) {
@@ -179,7 +188,7 @@ void TorchDevice::run(Held& stage, const Op& op) {
 void TorchDevice::forward(Held& stage, const Op& op) {
   const Key key{op.stage, op.iteration, op.microbatch, op.slice};
   InFlight flight;
-  flight.input = stage.first ? batches_.batch(op.iteration, op.microbatch).images : take(activations_, op, "input");
+  flight.input = input_of(stage, op);
   if (gradients_cross_ && !stage.first) flight.input = flight.input.detach().requires_grad_(true);
   ForwardContext how = context(op);
   if (stage.split.contains(op.microbatch)) how.deferred = flight.deferred = c10::make_intrusive<WeightGradients>();
@@ -190,12 +199,26 @@ void TorchDevice::forward(Held& stage, const Op& op) {
     flight.output = stage.module->forward(flight.input, how);
     if (stage.last && !local_) compute_loss(stage, op, flight);
   }
-  if (!stage.last) {
+  if (!stage.last && is_read(op)) {
     auto& onward = here(op.stage + 1) ? activations_[Key{op.stage + 1, op.iteration, op.microbatch, op.slice}] : outgoing_activations_[key];
     onward = flight.output.detach();
   }
   if (stage.recomputed.contains(op.microbatch)) flight.output = flight.loss = torch::Tensor();
   stage.flying.insert_or_assign({op.iteration, op.microbatch}, std::move(flight));
+}
+
+torch::Tensor TorchDevice::input_of(const Held& stage, const Op& op) {
+  if (stage.first) return batches_.batch(op.iteration, op.microbatch).images;
+  const Op source = source_of(layout_, op);
+  if (is_last_reader(layout_, op)) return take(activations_, source, "input");
+  const auto found = activations_.find({source.stage, source.iteration, source.microbatch, source.slice});
+  if (found == activations_.end()) throw RunError(fmt::format("{} of iteration {}: there is no input", cell(op), op.iteration));
+  return found->second;
+}
+
+bool TorchDevice::is_read(const Op& op) const {
+  const auto& read = read_[static_cast<std::size_t>(op.stage)];
+  return read.empty() || read[static_cast<std::size_t>(op.microbatch)];
 }
 
 void TorchDevice::recompute(Held& stage, const Op& op) {
@@ -209,8 +232,8 @@ void TorchDevice::recompute(Held& stage, const Op& op) {
 }
 
 torch::Tensor TorchDevice::loss_of(Held& stage, const Op& op, const torch::Tensor& output) {
-  const torch::Tensor images = stage.auxiliary->needs_images() ? batches_.pictures(op.iteration, op.microbatch) : torch::Tensor();
-  return stage.auxiliary->loss(output, batches_.labels(op.iteration, op.microbatch), images, context(op));
+  const torch::Tensor images = stage.auxiliary->needs_images() ? batches_.pictures(op.iteration, data(op)) : torch::Tensor();
+  return stage.auxiliary->loss(output, batches_.labels(op.iteration, data(op)), images, context(op));
 }
 
 void TorchDevice::compute_loss(Held& stage, const Op& op, InFlight& flight) {

@@ -54,6 +54,7 @@ struct LossRecord {
 ///   (stage_versions.hpp); policy `latest` lets it use newer ones than its forward.
 /// * Gradients are means over everything between two updates: a microbatch's loss counts
 ///   1 / (backwards of its stage up to the next U).
+/// * A stage that replays reads the same input again, with the labels that belong to it.
 /// * Randomness comes from the key (seed, layer, iteration, microbatch); autograd runs on the rank's
 ///   own thread.
 /// * Clipping: backprop Programs by the global norm, through `contribution` and `reduced` at SYNC
@@ -144,6 +145,11 @@ class TorchDevice : public Device {
   void local_backward(Held& stage, const Op& op);
   void update(Held& stage, const Op& op);
   static void count_gradients(Held& stage);
+  /// What F reads: the batch, or the output of the stage before.
+  torch::Tensor input_of(const Held& stage, const Op& op);
+  /// The labels and pictures of the batch that a replaying stage works on are those of its input.
+  Microbatch data(const Op& op) const { return data_of(layout_, op); }
+  bool is_read(const Op& op) const;
   bool here(Stage stage) const { return held_.contains(stage); }
   void run(Held& stage, const Op& op);
   std::int64_t held_bytes() const;
@@ -153,6 +159,8 @@ class TorchDevice : public Device {
   bool gradients_cross_ = true;  ///< between stages
   bool interlocks_ = false;
   Interlocking interlocking_;
+  Program layout_;  ///< without its ops
+  std::vector<std::vector<bool>> read_;  ///< stage -> outputs that the next stage reads
   std::int32_t last_stage_ = 0;
   Batches batches_;
   std::map<Stage, Held> held_;

@@ -24,6 +24,7 @@ class Checker {
   void run() {
     measure();
     if (!numbers_occur()) return;
+    read_ = outputs_read(program_);
     try {
       const OpTable table(program_);
       const ChainLinks links = chain_links(program_);
@@ -112,9 +113,11 @@ class Checker {
       if (required) report(place, op, fmt::format("{} without its {}", cell(part), mnemonic(*kinds.begin())));
     };
     switch (part.kind) {
-      case Kind::F:
-        need({Kind::RECV_F}, false);
+      case Kind::F: {
+        const OpIndex received = table.find(Kind::RECV_F, s, source_of(program_, part));
+        if (received > index) report(place, op, fmt::format("{} before the RECV_F of its input; expected it after", cell(part)));
         break;
+      }
       case Kind::R:
       case Kind::A:
         need({Kind::F});
@@ -217,7 +220,7 @@ class Checker {
             } else if (is_local(program_.profile) && !has(Kind::LB)) {
               missing("LB");
             }
-            if (sends && !has(Kind::SEND_F)) missing("SEND_F, though the next stage is on another rank");
+            if (sends && is_read(stage, op.microbatch) && !has(Kind::SEND_F)) missing("SEND_F, though the next stage is on another rank");
             if (returns && program_.profile != Profile::interlocking && !has(Kind::SEND_B)) missing("SEND_B, though the previous stage is on another rank");
           }
         }
@@ -237,6 +240,11 @@ class Checker {
         missing(fmt::format("SEND_B of the loss of stage {}, though the previous stage is on another rank", stage + distance));
       }
     }
+  }
+
+  bool is_read(Stage stage, Microbatch microbatch) const {
+    const auto& read = read_[static_cast<std::size_t>(stage)];
+    return read.empty() || read[static_cast<std::size_t>(microbatch)];
   }
 
   /// Chains that have an F of this microbatch at their first stage.
@@ -293,6 +301,7 @@ class Checker {
   const Program& program_;
   Findings& findings_;
   const Interlocking interlocking_;
+  std::vector<std::vector<bool>> read_;  // stage -> outputs that the next stage reads
   Microbatch last_microbatch_ = -1;
   std::int32_t last_iteration_ = -1;
   int slices_ = 1;

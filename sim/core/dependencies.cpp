@@ -62,13 +62,15 @@ Dependencies derive_dependencies(const Program& program, const OpTable& table) {
         const auto stage = static_cast<std::size_t>(part.stage);
         StageState& state = states[stage];
         switch (part.kind) {
-          case Kind::F:
-            if (const OpIndex recv = table.find(Kind::RECV_F, part.stage, part); recv >= 0) {
+          case Kind::F: {
+            const Op source = source_of(program, part);
+            if (const OpIndex recv = table.find(Kind::RECV_F, part.stage, source); recv >= 0) {
               edges.add(recv, Edge::activation);
             } else {
-              edges.add(links.previous[stage] < 0 ? -1 : output_of(links.previous[stage], part), Edge::activation);
+              edges.add(links.previous[stage] < 0 ? -1 : output_of(links.previous[stage], source), Edge::activation);
             }
             break;
+          }
           case Kind::B:
           case Kind::I: {
             if (interlocks && interlocking.own(part)) {

@@ -41,6 +41,7 @@ class Dependencies {
 /// The edges of `program` under its profile:
 ///   F(s,m)   <- RECV_F(s,m), or where there is none F(s-1,m) (profile local_serial: the last op of
 ///               stage s-1 on m)
+///               where s replays: of the microbatch that `Program::sources` says
 ///   I,B(s,m) <- F(s,m), and RECV_B(s,m), or where there is none I or B of (s+1,m); a backward that
 ///               recomputes waits for its R
 ///   W(s,m)   <- I(s,m);  A(s,m) <- F(s,m);  LB(s,m) <- A(s,m), else F(s,m)

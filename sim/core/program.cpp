@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "sim/core/error.hpp"
@@ -91,6 +92,47 @@ Stage boundary_stage(const ChainLinks& links, const Op& op) {
 const Channel& channel_of(const Program& program, const ChainLinks& links, const Op& op) {
   const Stage from = boundary_stage(links, op);
   return program.channel(from, links.next[static_cast<std::size_t>(from)]);
+}
+
+Op source_of(const Program& program, Op forward) {
+  if (program.sources.empty()) return forward;
+  const auto& sources = program.sources[static_cast<std::size_t>(forward.stage)];
+  if (!sources.empty()) forward.microbatch = sources[static_cast<std::size_t>(forward.microbatch)];
+  return forward;
+}
+
+bool is_last_reader(const Program& program, const Op& forward) {
+  if (program.sources.empty()) return true;
+  const auto& sources = program.sources[static_cast<std::size_t>(forward.stage)];
+  if (sources.empty()) return true;
+  const auto own = sources.begin() + forward.microbatch;
+  return std::find(own + 1, sources.end(), *own) == sources.end();
+}
+
+std::vector<std::vector<bool>> outputs_read(const Program& program) {
+  std::vector<std::vector<bool>> read(program.stage_rank.size());
+  if (program.sources.empty()) return read;
+  const ChainLinks links = chain_links(program);
+  for (Stage s = 0; s < program.stages(); ++s) {
+    const Stage previous = links.previous[static_cast<std::size_t>(s)];
+    const auto& sources = program.sources[static_cast<std::size_t>(s)];
+    if (previous < 0 || sources.empty()) continue;
+    auto& of_previous = read[static_cast<std::size_t>(previous)];
+    of_previous.assign(static_cast<std::size_t>(program.microbatches), false);
+    for (const Microbatch source : sources) of_previous[static_cast<std::size_t>(source)] = true;
+  }
+  return read;
+}
+
+Microbatch data_of(const Program& program, const Op& op) {
+  if (program.sources.empty()) return op.microbatch;
+  const ChainLinks links = chain_links(program);
+  Op at = op;
+  for (Stage stage = op.stage; stage >= 0; stage = links.previous[static_cast<std::size_t>(stage)]) {
+    at.stage = static_cast<std::int16_t>(stage);
+    at = source_of(program, at);
+  }
+  return at.microbatch;
 }
 
 std::string cell(const Program& program, const Op& op) {

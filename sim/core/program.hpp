@@ -116,6 +116,11 @@ struct Program {
   std::vector<std::vector<Stage>> chains;  ///< stages of each chain in forward order
   std::vector<Channel> channels;           ///< [0] is the default; those of single edges follow
 
+  /// Where stages replay: stage -> for each of its microbatches the one of the previous stage whose output it
+  /// reads, of the same iteration. Empty, or empty for a stage: its own number. Outputs that nobody reads are
+  /// not sent. Profile `local` only.
+  std::vector<std::vector<Microbatch>> sources;
+
   std::vector<std::vector<Op>> rows;  ///< rank -> ops in issue order
   /// Where iterations follow each other without draining the pipeline: rank -> for each of the last ops of its
   /// row, how many ops of the next iteration come before it; ascending. Transfers are not counted on
@@ -158,6 +163,16 @@ Stage boundary_stage(const ChainLinks& links, const Op& op);
 /// The channel of a send or receive that has a peer. Gradients follow the rules of the edge that their
 /// activations came by.
 const Channel& channel_of(const Program& program, const ChainLinks& links, const Op& op);
+
+/// The op whose output (or receive) the F `forward` reads, but for its kind and stage: itself, or where its stage
+/// replays that of another microbatch.
+Op source_of(const Program& program, Op forward);
+/// Whether no later microbatch of the stage reads the same input again.
+bool is_last_reader(const Program& program, const Op& forward);
+/// Stage -> by microbatch whether the next stage's F reads its output; empty for a stage: all are read.
+std::vector<std::vector<bool>> outputs_read(const Program& program);
+/// The microbatch of the first stage (the batch drawn from the data) that `op` works on.
+Microbatch data_of(const Program& program, const Op& op);
 
 /// The cell of any op of `program`: `(0F7;7B3)OVERLAP_F_B`.
 std::string cell(const Program& program, const Op& op);

@@ -107,6 +107,11 @@ std::string to_psched(const Program& program) {
   if (program.chains.empty()) fmt::format_to(to, "#chain none\n");
   for (const Channel& channel : program.channels) fmt::format_to(to, "{}", written_channel(channel));
   if (program.channels.empty()) fmt::format_to(to, "#channel none\n");
+  for (std::size_t s = 0; s < program.sources.size(); ++s) {
+    std::vector<std::int32_t> numbers{static_cast<std::int32_t>(s)};
+    numbers.insert(numbers.end(), program.sources[s].begin(), program.sources[s].end());
+    list("sources", numbers);
+  }
   for (std::size_t r = 0; r < program.overlap.size(); ++r) {
     std::vector<std::int32_t> numbers{static_cast<std::int32_t>(r)};
     numbers.insert(numbers.end(), program.overlap[r].begin(), program.overlap[r].end());

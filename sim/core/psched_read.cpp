@@ -59,7 +59,7 @@ class Reader {
     }
     if (!rows_.empty()) fail(line, fmt::format("directive '#{}' after a row; expected all directives before", name));
     if (name != "psched" && !seen("psched")) fail(line, "not a .psched file; expected '#psched 1' first");
-    if (name != "chain" && name != "channel" && name != "overlap" && seen(name)) fail(line, fmt::format("'#{}' twice; expected once", name));
+    if (name != "chain" && name != "channel" && name != "overlap" && name != "sources" && seen(name)) fail(line, fmt::format("'#{}' twice; expected once", name));
     seen_.push_back(name);
     if (name == "psched") {
       if (value.text != "1") fail(value, fmt::format("version {}; expected 1", in_quotes(value.text)));
@@ -91,6 +91,8 @@ class Reader {
       chains_at_.push_back(value);
     } else if (name == "overlap") {
       overlaps_at_.push_back(value);
+    } else if (name == "sources") {
+      sources_at_.push_back(value);
     } else if (value.text != "none") {
       read_channel(value);
     }
@@ -271,26 +273,27 @@ class Reader {
       }
     }
     complete_channels();
-    complete_overlap();
+    if (!overlaps_at_.empty()) program_.overlap = complete_lists(overlaps_at_, "overlap", "rank", program_.ranks());
+    if (!sources_at_.empty()) program_.sources = complete_lists(sources_at_, "sources", "stage", program_.stages());
     const RowCounts counts = counts_of_rows(program_);
     if (!seen("microbatches")) program_.microbatches = counts.microbatches;
     if (!seen("iterations")) program_.iterations = counts.iterations;
     if (!seen("chunks")) program_.chunks = chunks_of_placement(program_);
   }
 
-  /// `#overlap RANK N...`: ranks that have none may be left out.
-  void complete_overlap() {
-    if (overlaps_at_.empty()) return;
-    program_.overlap.resize(program_.rows.size());
-    std::set<Rank> known;
-    for (const TextPiece& value : overlaps_at_) {
+  /// `#overlap RANK N...`, `#sources STAGE N...`: lists by rank or stage, those without any may be left out.
+  std::vector<std::vector<std::int32_t>> complete_lists(const std::vector<TextPiece>& values, std::string_view directive, std::string_view what, std::int32_t count) const {
+    std::vector<std::vector<std::int32_t>> lists(static_cast<std::size_t>(count));
+    std::set<std::int32_t> known;
+    for (const TextPiece& value : values) {
       const auto pieces = words(value);
-      if (pieces.empty()) fail(value, "no rank; expected '#overlap RANK' and numbers");
-      const Rank rank = number<std::int32_t>(pieces.front(), 0);
-      if (rank >= program_.ranks()) fail(pieces.front(), fmt::format("rank {}; expected ranks below {}", rank, program_.ranks()));
-      if (!known.insert(rank).second) fail(pieces.front(), fmt::format("overlap of rank {} twice; expected once", rank));
-      for (std::size_t i = 1; i < pieces.size(); ++i) program_.overlap[static_cast<std::size_t>(rank)].push_back(number<std::int32_t>(pieces[i], 0));
+      if (pieces.empty()) fail(value, fmt::format("no {}; expected one, and numbers", what));
+      const auto which = number<std::int32_t>(pieces.front(), 0);
+      if (which >= count) fail(pieces.front(), fmt::format("{} {}; expected {}s below {}", what, which, what, count));
+      if (!known.insert(which).second) fail(pieces.front(), fmt::format("'#{} {}' twice; expected once", directive, which));
+      for (std::size_t i = 1; i < pieces.size(); ++i) lists[static_cast<std::size_t>(which)].push_back(number<std::int32_t>(pieces[i], 0));
     }
+    return lists;
   }
 
   /// The default first, whether the file names it, and where, or not; then the edges in their order.
@@ -323,7 +326,7 @@ class Reader {
   std::int32_t ranks_ = 0;
   bool placed_ = false;  // '#stage-rank' was there
   TextPiece ranks_at_, stage_rank_at_;
-  std::vector<TextPiece> chains_at_, overlaps_at_;
+  std::vector<TextPiece> chains_at_, overlaps_at_, sources_at_;
   std::vector<std::pair<Channel, TextPiece>> channels_;  // as the file names them, with the place of the edge
 };
 

@@ -14,6 +14,6 @@ inline const std::vector<std::string> kSends{"immediate", "commit", "hold"};
 inline const std::vector<std::string> kChannelKeys{"fifo", "capacity", "eager", "receive", "send"};
 inline const std::vector<std::string> kDirectives{"psched", "schedule", "ranks",      "microbatches", "iterations", "chunks",
                                            "profile", "weights", "ordering",   "stage-rank",   "chain",      "channel",
-                                           "overlap"};
+                                           "overlap", "sources"};
 
 }  // namespace bubblescope::psched

@@ -46,6 +46,7 @@ class Checker {
     if (program_.profile == Profile::interlocking && program_.chains.size() > 1) findings_.report("several chains in a program of profile interlocking; expected one");
     check_channels();
     check_overlap();
+    check_sources();
     if (stages == 0) findings_.report("no stage; expected at least one");
     if (program_.microbatches < 1) findings_.report(fmt::format("{} microbatches; expected at least 1", program_.microbatches));
     if (program_.iterations < 1) findings_.report(fmt::format("{} iterations; expected at least 1", program_.iterations));
@@ -87,6 +88,24 @@ class Checker {
         findings_.report({r, -1}, std::string(), fmt::format("{} ops overlap the next iteration; expected at most the row's {}", before.size(), ops));
       } else if (!std::is_sorted(before.begin(), before.end()) || (!before.empty() && before.front() < 0)) {
         findings_.report({r, -1}, std::string(), "the overlap is not ascending; expected, for each of the last ops, how many of the next iteration come before it");
+      }
+    }
+  }
+
+  void check_sources() {
+    if (program_.sources.empty()) return;
+    if (program_.profile != Profile::local) findings_.report("stages that replay in a program that is not of profile local; expected none");
+    if (program_.sources.size() != program_.stage_rank.size()) {
+      findings_.report(fmt::format("sources of {} stages; expected one list per stage or none", program_.sources.size()));
+      return;
+    }
+    for (Stage s = 0; s < program_.stages() && !findings_.full(); ++s) {
+      const auto& sources = program_.sources[static_cast<std::size_t>(s)];
+      if (sources.empty()) continue;
+      if (static_cast<std::int64_t>(sources.size()) != program_.microbatches) {
+        findings_.report(fmt::format("{} sources of stage {}; expected one per microbatch, {}", sources.size(), s, program_.microbatches));
+      } else if (std::any_of(sources.begin(), sources.end(), [&](Microbatch m) { return m < 0 || m >= program_.microbatches; })) {
+        findings_.report(fmt::format("a source of stage {} is out of range; expected microbatches from 0 to {}", s, program_.microbatches - 1));
       }
     }
   }

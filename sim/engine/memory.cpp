@@ -50,7 +50,7 @@ class Changes {
       case Kind::F:
         if (program_.profile != Profile::forward_only) put(rank, span.start, recomputes_[stage] ? kept_input(op) : bytes.activations, 1, Part::activations);
         use_version(op);
-        take_entry(op, links_.previous[stage], rank, span.start);
+        if (is_last_reader(program_, op)) take_entry(source_of(program_, op), links_.previous[stage], rank, span.start);
         break;
       case Kind::I:
         put(rank, span.end, bytes.activations_until_w - bytes.activations, 0, Part::activations);

@@ -44,7 +44,7 @@ class RankSet {
 /// have dense indices; `placed_` says which of them their consumer's rank has.
 class Lowering {
  public:
-  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), space_(program), interlocking_(program), out_(program) {
+  explicit Lowering(const Program& program) : in_(program), links_(chain_links(program)), space_(program), interlocking_(program), read_(outputs_read(program)), out_(program) {
     late_ = program.profile == Profile::local_serial;
     measure();
     prepare_edges();
@@ -149,7 +149,9 @@ class Lowering {
 
   /// Whether this op ends what the next stage waits for.
   bool leaves(const Op& op) const {
-    return late_ ? carries(op) && pending_[item(op.stage, op)] == 1 : op.kind == Kind::F;
+    if (late_) return carries(op) && pending_[item(op.stage, op)] == 1;
+    const auto& read = read_[index(op.stage)];
+    return op.kind == Kind::F && (read.empty() || read[index(op.microbatch)]);
   }
 
   /// Rows as long as they will become.
@@ -184,7 +186,7 @@ class Lowering {
   bool ready_alone(const Op& op) const {
     if (op.microbatch < 0) return true;
     if (op.kind == Kind::F) {
-      return activation_in_[index(op.stage)].peer < 0 || activation_[item(op.stage, op)] != 0;
+      return activation_in_[index(op.stage)].peer < 0 || activation_[item(op.stage, source_of(in_, op))] != 0;
     }
     if (takes_gradient(op)) {
       return gradient_in_[index(op.stage)].peer < 0 || gradient_[item(op.stage, op)] != 0;
@@ -247,6 +249,7 @@ class Lowering {
   const ChainLinks links_;
   const IdentitySpace space_;
   const Interlocking interlocking_;
+  const std::vector<std::vector<bool>> read_;  // stage -> outputs that the next stage reads
   Program out_;
   bool late_ = false;
   std::vector<std::uint8_t> activation_, gradient_;  // item -> its consumer's rank has it

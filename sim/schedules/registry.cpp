@@ -45,6 +45,7 @@
   add(scpl)                        \
   add(interlocking)                \
   add(overlapping_local)           \
+  add(async_dgl)                   \
   add(ppll)
 
 namespace bubblescope {

@@ -19,8 +19,10 @@ class Predict(unittest.TestCase):
         code, (result,) = results("predict", "--schedule", "1f1b", "--ranks", 4, "--microbatches", 8, *SLOTS)
         self.assertEqual(code, 0)
         for key in ["schedule", "ranks", "microbatches", "chunks", "iterations", "makespan_ns", "span_ns", "period_ns",
-                    "bubble", "ranks_detail", "channels", "deadlock", "skipped"]:
+                    "bubble", "ranks_detail", "channels", "messages", "sent_bytes", "deadlock", "skipped"]:
             self.assertIn(key, result)
+        self.assertEqual(result["messages"], 2 * 3 * 8)  # activation and gradient over 3 edges
+        self.assertIsNone(result["sent_bytes"])
         self.assertEqual(set(result["bubble"]), {"idle_fraction", "overhead", "span_rate", "internal"})
         for rank in result["ranks_detail"]:
             self.assertEqual(set(rank), {"busy_ns", "span_ns", "peak_activations", "peak_bytes", "idle_ns"})

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "backend/calibrate.hpp"
 #include "tests/backend/torch/reference.hpp"
@@ -469,6 +470,51 @@ TEST(InterlockingTraining, equals_losses_that_go_back_through_n_stages_of_one_pr
     for (const auto& [name, tensor] : expected) actual[name] = state.at(name);
     EXPECT_LT(relative_error(actual, expected), 1e-12) << losses << " losses on " << ranks;
   }
+}
+
+/// Replay buffers feed nothing back, so one process can train stage after stage on what the program says.
+TEST(AsyncDglTraining, equals_stages_trained_one_after_another_on_the_same_replayed_inputs) {
+  TorchConfig config = resnet(2);
+  config.microbatch = config.batch;
+  ScheduleShape shape{2, 6, {{"buffer", "1"}}};
+  shape.costs = [](const Program& placed) { return stage_costs(parse_cost_list("F=1:0.6,LB=2:1"), placed); };
+  const Program what = add_send_recv(generate(find_schedule("async-dgl"), shape));
+  const std::vector<Microbatch>& sources = what.sources.at(1);
+  ASSERT_GT(std::count(sources.begin(), sources.end(), sources.front()), 1) << "nothing is replayed";
+  const auto state = SmallRun(config, what).iterations(2).state();
+
+  at::set_num_threads(1);
+  const LayerGraph graph = build_model(config.model);
+  const std::vector<StageRange> ranges = stage_ranges(graph, config.cuts);
+  const auto auxiliaries = build_auxiliaries(config.auxiliary, graph, config.cuts);
+  Batches data(config.data, {config.seed, config.batch, config.microbatch, 6, config.augment, torch::kFloat32});
+  std::map<std::string, torch::Tensor> expected;
+  std::vector<torch::Tensor> outputs;  // of the stage before, by step
+  for (Stage s = 0; s < 2; ++s) {
+    const auto at = static_cast<std::size_t>(s);
+    StageModule module(graph, ranges[at].first, ranges[at].last, {.seed = config.seed});
+    AuxiliaryModule head(s == 1 ? output_loss() : auxiliaries[at], s, {.seed = config.seed});
+    auto parameters = tensors_of(module.parameters());
+    for (const torch::Tensor& t : tensors_of(head.parameters())) parameters.push_back(t);
+    const auto optimizer = reference_optimizer(config, parameters);
+    std::vector<torch::Tensor> made;
+    for (std::int64_t step = 0; step < 12; ++step) {
+      const ForwardContext context{.seed = config.seed, .iteration = step / 6, .microbatch = step % 6};
+      const Microbatch source = s == 0 ? static_cast<Microbatch>(context.microbatch) : sources[static_cast<std::size_t>(context.microbatch)];
+      const Batch batch = data.batch(context.iteration, source);
+      const torch::Tensor input = s == 0 ? batch.images : outputs[static_cast<std::size_t>(context.iteration * 6 + source)];
+      const torch::Tensor output = module.forward(input, context);
+      made.push_back(output.detach());
+      optimizer->zero_grad();
+      head.loss(output, batch.labels, {}, context).backward();
+      optimizer->step();
+    }
+    outputs = std::move(made);
+    for (const NamedTensor& t : module.parameters()) expected["model." + t.name] = t.tensor.detach();
+  }
+  std::map<std::string, torch::Tensor> actual;
+  for (const auto& [name, tensor] : expected) actual[name] = state.at(name);
+  EXPECT_THAT(differences(actual, expected), IsEmpty());
 }
 
 }  // namespace
