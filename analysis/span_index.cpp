@@ -2,6 +2,7 @@
 #include "analysis/span_index.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -154,7 +155,15 @@ std::int32_t SpanIndex::producer(const Op& op) const {
 
 std::vector<std::int32_t> SpanIndex::members(std::int32_t span) const {
   const Span& self = timeline_.spans[span];
-  const auto& lists = collective_[self.op.kind == Kind::ALLREDUCE];
+  const bool reduces = self.op.kind == Kind::ALLREDUCE;
+  const auto& lists = collective_[reduces];
+  if (reduces) {
+    std::vector<std::int32_t> together;
+    for (const auto& list : lists) {
+      std::copy_if(list.begin(), list.end(), std::back_inserter(together), [&](std::int32_t other) { return timeline_.spans[other].start == self.start; });
+    }
+    return together;
+  }
   const auto& own = lists[rank_of(timeline_, self)];
   const auto place = std::find(own.begin(), own.end(), span) - own.begin();
   std::vector<std::int32_t> met;

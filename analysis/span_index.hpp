@@ -22,14 +22,15 @@ inline Rank rank_of(const Timeline& timeline, const Span& span) { return timelin
 /// where it has no op.
 std::vector<Op> ops_of(const Timeline& timeline, const Span& span);
 
-/// What identifies an op: (iteration, replica, chain, stage, kind, microbatch, slice).
+/// What identifies an op: (iteration, replica, stage, kind, microbatch, slice). A stage is in one chain, and the
+/// parts of a compound, which are read from its cell, do not say in which.
 struct OpKey {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
   explicit OpKey(const Op& op)
       : high(std::uint64_t(std::uint32_t(op.iteration)) << 32 | std::uint32_t(op.microbatch)),
         low(std::uint64_t(std::uint16_t(op.stage)) << 48 | std::uint64_t(op.replica) << 32 |
-            std::uint64_t(op.slice) << 16 | std::uint64_t(op.chain) << 8 | std::uint64_t(op.kind)) {}
+            std::uint64_t(op.slice) << 16 | std::uint64_t(op.kind)) {}
   friend bool operator==(const OpKey&, const OpKey&) = default;
 };
 
@@ -61,7 +62,8 @@ class SpanIndex {
   std::int32_t consumer(const Op& op) const;
   /// The compute span that made what `op` (a send or a receive) carries, or -1.
   std::int32_t producer(const Op& op) const;
-  /// The k-th SYNC or ALLREDUCE of every rank: the spans that meet `span` there, itself included.
+  /// The spans that meet `span`, itself included: the k-th SYNC of every rank, or the ALLREDUCEs that start when
+  /// it does (which copies of a stage meet is not the Timeline's to know, but they start together).
   std::vector<std::int32_t> members(std::int32_t span) const;
 
  private:

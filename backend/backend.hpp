@@ -47,11 +47,12 @@ class Device {
   /// Hands over what RECV_F or RECV_B received. Called before the op that uses it.
   virtual void input(const Op& recv, Payload payload) = 0;
 
-  /// A barrier: what this rank contributes to the sum over all ranks (the squared norm of its
-  /// gradients, where they are clipped by global norm), and the sum handed back, added up in rank
-  /// order.
-  virtual double contribution(const Op& sync) { (void)sync; return 0; }
-  virtual void reduced(const Op& sync, double total) { (void)sync; (void)total; }
+  /// A meeting of ranks: what this one contributes to a SYNC (the squared norm of its gradients, where they
+  /// are clipped by global norm) or to an ALLREDUCE of its copy of a stage (the gradients), and what all
+  /// members did, this rank's own among it, in rank order. Other ranks read it at the same time: nobody
+  /// may change what was contributed, results go elsewhere.
+  virtual Payload contribution(const Op& collective) { (void)collective; return {}; }
+  virtual void reduced(const Op& collective, std::span<const Payload> contributions) { (void)collective; (void)contributions; }
 
   /// A payload such as `recv` would receive, for calibration: right shape, plausible values.
   virtual Payload example(const Op& recv) = 0;

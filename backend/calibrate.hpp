@@ -32,7 +32,8 @@ struct Calibration {
 /// inputs in place of what it would receive. Alone: one rank after another, the rest parked. Busy: as
 /// many ranks at once as have cores of their own, in rotating groups; only samples taken while the whole
 /// group was at work count. The first walks, alone and together, are not counted. What an op takes includes the
-/// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum.
+/// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum,
+/// ALLREDUCE likewise, as if the other copies contributed the same.
 /// The devices train on the examples meanwhile; afterwards their state is what it was before.
 Calibration calibrate(const Program& program, Ranks& ranks, const CalibrateOptions& options);
 

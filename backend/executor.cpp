@@ -21,7 +21,7 @@ namespace bubblescope {
 namespace {
 
 /// When all ranks were released together or, after a warm-up, when the first measured op started.
-Nanos time_zero(const Meetings& start, const std::vector<RankRecord>& records, bool warmed_up) {
+Nanos time_zero(Meetings& start, const std::vector<RankRecord>& records, bool warmed_up) {
   Nanos zero = -1;
   for (const RankRecord& record : records) {
     const auto first = std::find_if(record.spans.begin(), record.spans.end(), [](const Record& span) { return is_compute(span.op.kind); });

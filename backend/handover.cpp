@@ -72,7 +72,7 @@ Quartiles measure_sync(Ranks& ranks, std::int32_t count) {
   ranks.each([&](Rank rank, Device&) {
     for (std::int32_t i = 0; i < count; ++i) {
       if (rank == 0) wait_until(steady_now() + kPause);
-      meetings.arrive(0, i, rank, 0, steady_now(), {});
+      meetings.arrive(0, i, rank, {}, steady_now(), {});
       MeetingResult result;
       control.await(bells[static_cast<std::size_t>(rank)], spin, [&] { return meetings.complete(0, i, result); });
       samples[static_cast<std::size_t>(rank)][static_cast<std::size_t>(i)] = steady_now() - result.last;

@@ -1,7 +1,8 @@
-// Barriers between ranks of one process, each with a sum over its members in rank order.
+// Meetings of ranks of one process: barriers at which every member sees what all of them contributed.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -14,7 +15,8 @@ namespace bubblescope {
 
 /// How a meeting ended.
 struct MeetingResult {
-  double total = 0;  ///< the members' contributions, added up in rank order
+  /// In rank order, each member's own. Null where every member has it already.
+  std::shared_ptr<const std::vector<Payload>> contributions;
   Nanos last = 0;    ///< when the last member came
   SpanRef latest;    ///< ... and its span
 };
@@ -26,22 +28,24 @@ class Meetings {
   /// Both must outlive this. `bells`: one per rank.
   Meetings(std::span<const GroupPlan> groups, std::span<Bell> bells);
 
-  void arrive(std::int32_t group, std::int64_t walk, Rank rank, double contribution, Nanos now, SpanRef span);
-  /// Whether all members have come; then `result` holds how it went.
-  bool complete(std::int32_t group, std::int64_t walk, MeetingResult& result) const;
+  void arrive(std::int32_t group, std::int64_t walk, Rank rank, Payload contribution, Nanos now, SpanRef span);
+  /// Whether all members have come; then `result` holds how it went. Every member asks until it is so and
+  /// not again: contributions are let go of when the last of them has been told.
+  bool complete(std::int32_t group, std::int64_t walk, MeetingResult& result);
 
  private:
   struct Meeting {
     std::int64_t completed = 0;  ///< walks whose meeting is over
     std::int32_t arrived = 0;
-    std::vector<double> contributions;  ///< by member
+    std::int32_t told = 0;               ///< members that know the result
+    std::vector<Payload> contributions;  ///< by member
     MeetingResult under_way;
     MeetingResult result;  ///< of the last one; the next cannot end before all have seen it
   };
 
   std::span<const GroupPlan> groups_;
   std::span<Bell> bells_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::vector<Meeting> meetings_;
 };
 

@@ -22,6 +22,11 @@ class NullDevice : public Device {
     (void)recv;
     (void)payload;
   }
+  Payload contribution(const Op& collective) override { return {nullptr, collective.kind == Kind::ALLREDUCE ? bytes_of(collective.stage).gradients : 0}; }
+  void reduced(const Op& collective, std::span<const Payload> contributions) override {
+    (void)contributions;
+    pass(duration(collective.stage, collective.kind));
+  }
   Payload example(const Op& recv) override { return {nullptr, bytes(recv)}; }
 
  private:
@@ -33,10 +38,8 @@ class NullDevice : public Device {
     if (duration > 0) wait_until(steady_now() + duration, options_.spin);
   }
 
-  std::int64_t bytes(const Op& op) const {
-    const Stage stage = boundary_stage(links_, op);
-    return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).output : 0;
-  }
+  StageBytes bytes_of(Stage stage) const { return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage) : StageBytes{}; }
+  std::int64_t bytes(const Op& op) const { return bytes_of(boundary_stage(links_, op)).output; }
 
   StageCosts costs_;
   NullOptions options_;

@@ -194,8 +194,9 @@ class Planner {
   }
 
   std::int32_t group_of(Rank rank, const Op& op) {
-    const std::int32_t which = op.kind == Kind::SYNC ? -1 : op.stage;
-    const std::int32_t k = met_[{rank, which}]++;
+    const bool everyone = op.kind == Kind::SYNC;
+    const std::int32_t k = met_[{rank, everyone ? -1 : Stage{op.stage}}]++;
+    const std::int32_t which = everyone ? -1 : links_.position[at(op.stage)];
     const auto [found, added] = group_ids_.try_emplace({which, k}, static_cast<std::int32_t>(plan_.groups.size()));
     if (added) plan_.groups.emplace_back();
     return found->second;

@@ -42,7 +42,7 @@ struct FifoPlan {
   std::vector<Entry> entries;
 };
 
-/// Ranks that meet: the k-th SYNC of each, or the k-th ALLREDUCE of a stage.
+/// Ranks that meet: the k-th SYNC of each, or the k-th ALLREDUCE of a stage's copies.
 struct GroupPlan {
   std::vector<Rank> members;  ///< ascending
 };

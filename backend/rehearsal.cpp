@@ -13,6 +13,16 @@
 
 namespace bubblescope {
 
+namespace {
+
+std::size_t copies_of(const Program& program, const ChainLinks& links, Stage stage) {
+  const auto position = static_cast<std::size_t>(links.position[static_cast<std::size_t>(stage)]);
+  const auto reaches = [&](const auto& chain) { return chain.size() > position; };
+  return static_cast<std::size_t>(std::count_if(program.chains.begin(), program.chains.end(), reaches));
+}
+
+}  // namespace
+
 Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.iterations) {
   const ChainLinks links = chain_links(program);
   const bool gradients = has_gradients(program.profile);
@@ -28,7 +38,8 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
   for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
     for (const Op& part : program.parts_of(op)) {
       if (is_recv(part.kind)) continue;  // the op that uses it gets an example
-      Step step{part, {}};
+      Step step{.op = part};
+      if (part.kind == Kind::ALLREDUCE) step.copies = copies_of(program, links, part.stage);
       if (part.stage < 0) {
         steps_.push_back(std::move(step));
         continue;
@@ -40,9 +51,9 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
       if (backward && !own_loss && elsewhere(links.next[stage])) step.inputs.push_back(as(part, Kind::RECV_B));
       steps_.push_back(std::move(step));
       if (communicates) continue;
-      if (part.kind == Kind::F && elsewhere(links.next[stage])) steps_.push_back({as(part, Kind::SEND_F), {}});
       const bool goes_on = program.profile != Profile::interlocking || interlocking.goes_on(part);
-      if (backward && goes_on && elsewhere(links.previous[stage])) steps_.push_back({as(part, Kind::SEND_B), {}});
+      if (part.kind == Kind::F && elsewhere(links.next[stage])) steps_.push_back({.op = as(part, Kind::SEND_F)});
+      if (backward && goes_on && elsewhere(links.previous[stage])) steps_.push_back({.op = as(part, Kind::SEND_B)});
     }
   }
 }
@@ -74,7 +85,7 @@ void Rehearsal::take(const Step& step, Device& device, std::vector<Sample>& samp
   }
   const Nanos start = steady_now();
   if (is_collective(op.kind)) {
-    device.reduced(op, device.contribution(op));
+    device.reduced(op, std::vector<Payload>(step.copies, device.contribution(op)));
   } else {
     for (auto& [recv, payload] : inputs) device.input(recv, std::move(payload));
     device.execute(op);

@@ -30,7 +30,8 @@ class Rehearsal {
  private:
   struct Step {
     Op op;
-    std::vector<Op> inputs;  ///< receives whose payloads it uses
+    std::vector<Op> inputs{};  ///< receives whose payloads it uses
+    std::size_t copies = 1;  ///< ALLREDUCE: of its stage; the others contribute what this rank does
   };
   void take(const Step& step, Device& device, std::vector<Sample>& samples);
 

@@ -31,7 +31,7 @@ void Walker::reserve() {
 void Walker::walk() {
   try {
     reserve();
-    run_.start.arrive(0, 0, rank_, 0, steady_now(), {});
+    run_.start.arrive(0, 0, rank_, {}, steady_now(), {});
     MeetingResult released;
     run_.control.await(bell_, run_.spin, [&] { return run_.start.complete(0, 0, released); });
     for (walk_ = 0; run_.control.begin(walk_); ++walk_) {
@@ -233,16 +233,22 @@ void Walker::receive(const Step& step) {
 void Walker::meet(const Step& step) {
   const NvtxRange range = annotate(step);
   const Op op = numbered(step.op);
-  const double contribution = device_.contribution(op);
+  Payload contribution = device_.contribution(op);
+  const std::int64_t bytes = contribution.bytes;
   const Nanos now = steady_now();
   const SpanRef own = begin_span(step.op, now);
-  run_.meetings.arrive(step.group, own_, rank_, contribution, now, own);
+  run_.meetings.arrive(step.group, own_, rank_, std::move(contribution), now, own);
   MeetingResult result;
   const bool blocked = run_.control.await(bell_, run_.spin, [&] { return run_.meetings.complete(step.group, own_, result); });
-  if (run_.options.network.sync > 0) run_.control.sleep_until(result.last + run_.options.network.sync);
-  device_.reduced(op, result.total);
+  const std::vector<Rank>& members = run_.plan.groups[static_cast<std::size_t>(step.group)].members;
+  const Cluster& network = run_.options.network;
+  const bool reduces = op.kind == Kind::ALLREDUCE;
+  const Nanos imitated = !reduces ? network.sync : network.ranks() > 0 ? network.all_reduce(members, bytes) : 0;
+  if (imitated > 0) run_.control.sleep_until(result.last + imitated);
+  device_.reduced(op, *result.contributions);
   if (own.index < 0) return;
   Record& met = span(own);
+  if (reduces) met.bytes = all_reduce_bytes(members.size(), bytes);
   met.start = std::max(now, result.last);
   met.end = steady_now();
   if (blocked && result.latest.rank != rank_) {

@@ -31,8 +31,8 @@ std::vector<RankMemory> measured_memory(const Program& program, const Timeline& 
 Traffic traffic_of(const Timeline& timeline) {
   Traffic all;
   for (const Span& span : timeline.spans) {
-    if (!span.has_op || !is_send(span.op.kind)) continue;
-    ++all.messages;
+    if (!span.has_op || (!is_send(span.op.kind) && span.op.kind != Kind::ALLREDUCE)) continue;
+    if (is_send(span.op.kind)) ++all.messages;
     all.bytes += span.bytes;
   }
   const std::int64_t iterations = std::max(1, timeline.iterations);

@@ -31,8 +31,8 @@ struct Case {
 
 /// What ranks send each other in one iteration.
 struct Traffic {
-  std::int64_t messages = 0;
-  std::int64_t bytes = 0;
+  std::int64_t messages = 0;  ///< activations and gradients
+  std::int64_t bytes = 0;     ///< theirs, and what every member of a reduction sends
 };
 
 /// Numbers of one timeline.

@@ -26,22 +26,36 @@ BatchPlan batch_plan(const TorchShared& shared, const Program& program) {
   return {config.seed, config.batch, config.microbatch, program.microbatches, config.augment, shared.dtype};
 }
 
-/// 1 / (backwards of the stage up to its next update), by microbatch. Later iterations repeat the first.
-std::map<Microbatch, double> loss_scales(const Program& program, Rank rank, Stage stage) {
-  std::map<Microbatch, double> scales;
-  std::vector<Microbatch> pending;
-  const auto settle = [&] {
-    for (const Microbatch microbatch : pending) scales[microbatch] = 1.0 / static_cast<double>(pending.size());
-    pending.clear();
-  };
+/// The microbatches whose backward one update of the stage takes, for one update after the other.
+std::vector<std::vector<Microbatch>> updates_of(const Program& program, Stage stage) {
+  std::vector<std::vector<Microbatch>> updates(1);
+  const Rank rank = program.stage_rank[static_cast<std::size_t>(stage)];
   for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
     for (const Op& part : program.parts_of(op)) {
       if (part.stage != stage || part.iteration != 0) continue;
+      auto& pending = updates.back();
+      // The backwards of an interlocking microbatch count once.
       if (is_backward(part.kind) && (pending.empty() || pending.back() != part.microbatch)) pending.push_back(part.microbatch);
-      if (part.kind == Kind::U) settle();
+      if (part.kind == Kind::U) updates.emplace_back();
     }
   }
-  settle();
+  return updates;
+}
+
+/// 1 / (backwards of the stage and its copies up to the next update), by microbatch. Later iterations
+/// repeat the first.
+std::map<Microbatch, double> loss_scales(const Program& program, Stage stage, std::int32_t position) {
+  std::vector<std::size_t> backwards;  // by update
+  for (const auto& chain : program.chains) {
+    const auto updates = updates_of(program, chain[static_cast<std::size_t>(position)]);
+    backwards.resize(std::max(backwards.size(), updates.size()));
+    for (std::size_t u = 0; u < updates.size(); ++u) backwards[u] += updates[u].size();
+  }
+  std::map<Microbatch, double> scales;
+  const auto updates = updates_of(program, stage);
+  for (std::size_t u = 0; u < updates.size(); ++u) {
+    for (const Microbatch microbatch : updates[u]) scales[microbatch] = 1.0 / static_cast<double>(backwards[u]);
+  }
   return scales;
 }
 
@@ -56,18 +70,37 @@ std::set<Microbatch> microbatches_with(Kind kind, const Program& program, Rank r
   return found;
 }
 
-void require_executable(const Program& program, const TorchShared& shared) {
-  const auto stages = static_cast<std::int32_t>(shared.config.cuts.size()) + 1;
-  if (program.stages() != stages) {
-    throw InputError(fmt::format("the schedule has {} stages; the model is cut into {}", program.stages(), stages));
+/// Copies of a stage must have added up all their gradients when they update.
+void require_reduced(const Program& program) {
+  if (program.chains.size() == 1) return;
+  for (const auto& row : program.rows) {
+    std::set<Stage> own;  // with gradients that its copies do not have
+    for (const Op& op : row) {
+      for (const Op& part : program.parts_of(op)) {
+        if (is_backward(part.kind) || part.kind == Kind::W) own.insert(part.stage);
+        if (part.kind == Kind::ALLREDUCE) own.erase(part.stage);
+        if (part.kind == Kind::U && own.contains(part.stage)) {
+          throw InputError(fmt::format("the schedule's {} chains are copies of the model and need an ALLREDUCE between the backwards and the update of "
+                                       "every stage; stage {} has none", program.chains.size(), part.stage));
+        }
+      }
+    }
   }
-  if (program.chains.size() != 1) throw InputError("the CPU backend runs schedules of one chain; this one has more");
+}
+
+void require_executable(const Program& program, const TorchShared& shared) {
+  const std::size_t stages = shared.config.cuts.size() + 1;
+  for (const auto& chain : program.chains) {
+    if (chain.size() == stages) continue;
+    throw InputError(fmt::format("the schedule has {} stages per chain; the model is cut into {}", chain.size(), stages));
+  }
+  require_reduced(program);
   if (shared.config.clip_norm <= 0 || !has_gradients(program.profile)) return;
   for (const auto& row : program.rows) {
     bool whole = true;  // all gradients so far are in the global norm
     for (const Op& op : row) {
       for (const Op& part : program.parts_of(op)) {
-        if (is_backward(part.kind) || part.kind == Kind::W) whole = false;
+        if (is_backward(part.kind) || part.kind == Kind::W || part.kind == Kind::ALLREDUCE) whole = false;
         if (part.kind == Kind::SYNC) whole = true;
         if (part.kind == Kind::U && !whole) {
           throw InputError("clipping by the global norm needs a SYNC between the backwards and the update of a schedule; this one has none");
@@ -103,7 +136,6 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
       interlocking_(program),
       layout_(without_ops(program)),
       read_(outputs_read(program)),
-      last_stage_(program.stages() - 1),
       batches_(shared_->config.data, batch_plan(*shared_, program)),
       last_loss_(std::numeric_limits<double>::quiet_NaN()) {
   require_executable(program, *shared_);
@@ -113,18 +145,25 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
 
   const ModuleOptions options{.dtype = shared_->dtype, .seed = shared_->config.seed};
   const std::vector<StageRange> ranges = stage_ranges(shared_->graph, shared_->config.cuts);
+  const ChainLinks links = chain_links(program);
   for (Stage stage = 0; stage < program.stages(); ++stage) {
-    if (program.stage_rank[static_cast<std::size_t>(stage)] != rank) continue;
+    const auto s = static_cast<std::size_t>(stage);
+    if (program.stage_rank[s] != rank) continue;
     Held& held = held_[stage];
     held.stage = stage;
-    held.first = stage == 0;
-    held.last = stage == last_stage_;
-    const StageRange range = ranges[static_cast<std::size_t>(stage)];
+    held.chain = links.chain[s];
+    held.position = links.position[s];
+    held.previous = links.previous[s];
+    held.next = links.next[s];
+    held.first = held.previous < 0;
+    held.last = held.next < 0;
+    const auto position = static_cast<std::size_t>(held.position);
+    const StageRange range = ranges[position];
     held.module = std::make_unique<StageModule>(shared_->graph, range.first, range.last, options);
     std::vector<NamedTensor> parameters = held.module->parameters();
     if (local_ || held.last) {
-      const AuxiliaryNetwork network = held.last ? output_loss() : shared_->auxiliaries[static_cast<std::size_t>(stage)];
-      held.auxiliary = std::make_unique<AuxiliaryModule>(network, stage, options);
+      const AuxiliaryNetwork network = held.last ? output_loss() : shared_->auxiliaries[position];
+      held.auxiliary = std::make_unique<AuxiliaryModule>(network, held.position, options);
       for (const NamedTensor& parameter : held.auxiliary->parameters()) {
         parameters.push_back({"auxiliary." + parameter.name, parameter.tensor});
       }
@@ -135,7 +174,7 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
     for (const NamedTensor& buffer : held.module->buffers()) held.weight_bytes += bytes_of(buffer.tensor);
     held.versions = StageVersions(program.weights, parameters);
     held.optimizer = std::make_unique<StageOptimizer>(shared_->config.optimizer, std::move(parameters));
-    held.scale = loss_scales(program, rank, stage);
+    held.scale = loss_scales(program, stage, held.position);
     held.split = microbatches_with(Kind::I, program, rank, stage);
     held.recomputed = microbatches_with(Kind::R, program, rank, stage);
   }
@@ -200,7 +239,7 @@ void TorchDevice::forward(Held& stage, const Op& op) {
     if (stage.last && !local_) compute_loss(stage, op, flight);
   }
   if (!stage.last && is_read(op)) {
-    auto& onward = here(op.stage + 1) ? activations_[Key{op.stage + 1, op.iteration, op.microbatch, op.slice}] : outgoing_activations_[key];
+    auto& onward = here(stage.next) ? activations_[Key{stage.next, op.iteration, op.microbatch, op.slice}] : outgoing_activations_[key];
     onward = flight.output.detach();
   }
   if (stage.recomputed.contains(op.microbatch)) flight.output = flight.loss = torch::Tensor();
@@ -264,8 +303,8 @@ void TorchDevice::backward(Held& stage, const Op& op) {
   }
   if (!flight.deferred) stage.versions.release(op.iteration, op.microbatch);
   if (!stage.first) {
-    const Key previous{op.stage - 1, op.iteration, op.microbatch, op.slice};
-    auto& onward = here(op.stage - 1) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
+    const Key previous{stage.previous, op.iteration, op.microbatch, op.slice};
+    auto& onward = here(stage.previous) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
     onward = flight.input.grad();
   }
   if (flight.deferred) {
@@ -287,7 +326,7 @@ void TorchDevice::interlocked_backward(Held& stage, const Op& op) {
     flight.output.backward(take(gradients_, op, "gradient of its output"), /*retain_graph=*/!last);
   }
   if (interlocking_.goes_on(op)) {
-    auto& onward = here(op.stage - 1) ? gradients_[Key{op.stage - 1, op.iteration, op.microbatch, op.slice}]
+    auto& onward = here(stage.previous) ? gradients_[Key{stage.previous, op.iteration, op.microbatch, op.slice}]
                                       : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
     onward = flight.input.grad();
   }
@@ -340,21 +379,9 @@ void TorchDevice::input(const Op& recv, Payload payload) {
   tensors[Key{recv.stage, recv.iteration, recv.microbatch, recv.slice}] = *std::static_pointer_cast<torch::Tensor>(payload.data);
 }
 
-double TorchDevice::contribution(const Op&) {
-  if (local_ || shared_->config.clip_norm <= 0) return 0;
-  double sum = 0;
-  for (const auto& [number, stage] : held_) sum += stage.optimizer->squared_norm();
-  return sum;
-}
-
-void TorchDevice::reduced(const Op&, double total) {
-  if (local_ || shared_->config.clip_norm <= 0) return;
-  for (auto& [number, stage] : held_) stage.optimizer->clip(std::sqrt(total), shared_->config.clip_norm);
-}
-
 Payload TorchDevice::example(const Op& recv) {
   const std::vector<StageRange> ranges = stage_ranges(shared_->graph, shared_->config.cuts);
-  const StageRange range = ranges[static_cast<std::size_t>(recv.stage)];
+  const StageRange range = ranges[static_cast<std::size_t>(held(recv).position)];
   const Shape& shape = recv.kind == Kind::RECV_F ? shared_->graph.layers[static_cast<std::size_t>(range.first)].input
                                                  : shared_->graph.layers[static_cast<std::size_t>(range.last) - 1].output;
   std::vector<std::int64_t> sizes{shared_->config.microbatch};
@@ -370,7 +397,7 @@ std::vector<LossRecord> TorchDevice::take_losses() { return std::exchange(losses
 
 std::vector<TorchDevice::StageView> TorchDevice::stages() {
   std::vector<StageView> views;
-  for (auto& [number, stage] : held_) views.push_back({number, stage.module.get(), stage.auxiliary.get()});
+  for (auto& [number, stage] : held_) views.push_back({number, stage.chain, stage.position, stage.module.get(), stage.auxiliary.get()});
   return views;
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -57,6 +58,11 @@ struct LossRecord {
 /// * A stage that replays reads the same input again, with the labels that belong to it.
 /// * Randomness comes from the key (seed, layer, iteration, microbatch); autograd runs on the rank's
 ///   own thread.
+/// * A stage is a position in its chain. In Programs of several chains every chain is a whole copy of the model
+///   that starts from the same weights. ALLREDUCE adds up the gradients of a stage's copies in rank order (the
+///   loss counts 1 / (backwards of all copies)), so copies stay equal bit by bit, optimizer state
+///   included; a Program that updates without it is refused. Running statistics of batch norm, which every copy
+///   gathers from its own microbatches, become the mean over the copies there.
 /// * Clipping: backprop Programs by the global norm, through `contribution` and `reduced` at SYNC
 ///   (a Program without SYNC is refused); local ones by each stage's own norm inside U.
 class TorchDevice : public Device {
@@ -66,8 +72,8 @@ class TorchDevice : public Device {
   void execute(const Op& op) override;
   Payload output(const Op& send) override;
   void input(const Op& recv, Payload payload) override;
-  double contribution(const Op& sync) override;
-  void reduced(const Op& sync, double total) override;
+  Payload contribution(const Op& collective) override;
+  void reduced(const Op& collective, std::span<const Payload> contributions) override;
   Payload example(const Op& recv) override;
   /// Weights, buffers, gradients, optimizer state, messages, what was allocated for microbatches between
   /// their F and their backward, autograd's part included, older versions of weights, and what waits between I and W. A tensor that two ranks share
@@ -83,15 +89,18 @@ class TorchDevice : public Device {
   /// One stage of this rank. Modules must only be used while the rank is idle.
   struct StageView {
     Stage stage = 0;
+    std::uint8_t chain = 0;
+    std::int32_t position = 0;  ///< in its chain
     StageModule* module = nullptr;
     AuxiliaryModule* auxiliary = nullptr;  ///< null where the stage computes no loss
   };
   std::vector<StageView> stages();
 
   /// Everything that training changes, by name: `model.X`, `auxiliary.STAGE.X`, `optimizer.STAGE.X`,
-  /// `updates.STAGE`. Tensors are shared with the device, not copied.
+  /// `updates.STAGE`, with STAGE the position in the chain. Of several chains the first one's: the others are
+  /// copies. Tensors are shared with the device, not copied.
   std::map<std::string, torch::Tensor> state() const;
-  /// Copies them in; names of other ranks' stages are ignored. Throws InputError naming a tensor that
+  /// Copies them in, into every chain's stages; names of other ranks' stages are ignored. Throws InputError naming a tensor that
   /// is missing or has another shape or precision.
   void load(const std::map<std::string, torch::Tensor>& state);
 
@@ -112,6 +121,10 @@ class TorchDevice : public Device {
   };
   struct Held {
     Stage stage = 0;
+    std::uint8_t chain = 0;
+    std::int32_t position = 0;  ///< in its chain
+    Stage previous = -1;        ///< neighbours in its chain, -1 at its ends
+    Stage next = -1;
     bool first = false;
     bool last = false;
     std::unique_ptr<StageModule> module;
@@ -144,6 +157,8 @@ class TorchDevice : public Device {
   void weights(Held& stage, const Op& op);
   void local_backward(Held& stage, const Op& op);
   void update(Held& stage, const Op& op);
+  void reduce_copies(Held& stage, std::span<const Payload> contributions);
+  static std::map<std::string, torch::Tensor> state_of(const Held& stage);
   static void count_gradients(Held& stage);
   /// What F reads: the batch, or the output of the stage before.
   torch::Tensor input_of(const Held& stage, const Op& op);
@@ -161,7 +176,6 @@ class TorchDevice : public Device {
   Interlocking interlocking_;
   Program layout_;  ///< without its ops
   std::vector<std::vector<bool>> read_;  ///< stage -> outputs that the next stage reads
-  std::int32_t last_stage_ = 0;
   Batches batches_;
   std::map<Stage, Held> held_;
   std::map<Key, torch::Tensor> activations_;  ///< inputs that wait for their F

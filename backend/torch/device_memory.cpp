@@ -17,14 +17,11 @@ std::int64_t TorchDevice::held_bytes() const {
     const auto stage = held_.find(number);
     return stage != held_.end() && stage->second.flying.contains({iteration, microbatch});
   };
-  const auto add_outputs = [&](const std::map<Key, torch::Tensor>& tensors, Stage to_producer) {
-    for (const auto& [key, tensor] : tensors) {
-      const auto& [number, iteration, microbatch, slice] = key;
-      if (!in_flight(number - to_producer, iteration, microbatch)) bytes += bytes_of(tensor);
-    }
+  const auto add_output = [&](const Key& key, const torch::Tensor& tensor, Stage producer) {
+    if (!in_flight(producer, std::get<1>(key), std::get<2>(key))) bytes += bytes_of(tensor);
   };
-  add_outputs(activations_, 1);
-  add_outputs(outgoing_activations_, 0);
+  for (const auto& [key, tensor] : activations_) add_output(key, tensor, held_.at(std::get<0>(key)).previous);
+  for (const auto& [key, tensor] : outgoing_activations_) add_output(key, tensor, std::get<0>(key));
   for (const auto* gradients : {&gradients_, &outgoing_gradients_}) {
     for (const auto& [key, tensor] : *gradients) bytes += bytes_of(tensor);
   }
@@ -32,11 +29,11 @@ std::int64_t TorchDevice::held_bytes() const {
     bytes += stage.weight_bytes + stage.versions.bytes() + stage.gradient_bytes + stage.optimizer_bytes;
     for (const auto& [key, flight] : stage.flying) {
       bytes += flight.bytes;
-      if (!stage.first && !in_flight(number - 1, key.first, key.second)) bytes += bytes_of(flight.input);
+      if (!stage.first && !in_flight(stage.previous, key.first, key.second)) bytes += bytes_of(flight.input);
     }
     for (const auto& [key, waiting] : stage.waiting) {
       bytes += waiting.bytes;
-      if (in_flight(number - 1, key.first, key.second)) bytes -= waiting.input_bytes;
+      if (in_flight(stage.previous, key.first, key.second)) bytes -= waiting.input_bytes;
     }
   }
   return bytes;

@@ -14,22 +14,28 @@ struct Snapshot {
 
 }  // namespace
 
+std::map<std::string, torch::Tensor> TorchDevice::state_of(const Held& stage) {
+  std::map<std::string, torch::Tensor> state;
+  for (const NamedTensor& t : stage.module->parameters()) state["model." + t.name] = t.tensor.detach();
+  for (const NamedTensor& t : stage.module->buffers()) state["model." + t.name] = t.tensor;
+  if (stage.auxiliary) {
+    const std::string prefix = fmt::format("auxiliary.{}.", stage.position);
+    for (const NamedTensor& t : stage.auxiliary->parameters()) state[prefix + t.name] = t.tensor.detach();
+    for (const NamedTensor& t : stage.auxiliary->buffers()) state[prefix + t.name] = t.tensor;
+  }
+  for (const auto& [name, tensor] : stage.optimizer->state()) state[fmt::format("optimizer.{}.{}", stage.position, name)] = tensor;
+  const std::vector<torch::Tensor> previous = stage.versions.previous(stage.updates);
+  for (std::size_t i = 0; i < previous.size(); ++i) {
+    state[fmt::format("previous.{}.{}", stage.position, stage.optimizer->parameters()[i].name)] = previous[i];
+  }
+  state[fmt::format("updates.{}", stage.position)] = torch::tensor(stage.updates, torch::kInt64);
+  return state;
+}
+
 std::map<std::string, torch::Tensor> TorchDevice::state() const {
   std::map<std::string, torch::Tensor> state;
   for (const auto& [number, stage] : held_) {
-    for (const NamedTensor& t : stage.module->parameters()) state["model." + t.name] = t.tensor.detach();
-    for (const NamedTensor& t : stage.module->buffers()) state["model." + t.name] = t.tensor;
-    if (stage.auxiliary) {
-      const std::string prefix = fmt::format("auxiliary.{}.", number);
-      for (const NamedTensor& t : stage.auxiliary->parameters()) state[prefix + t.name] = t.tensor.detach();
-      for (const NamedTensor& t : stage.auxiliary->buffers()) state[prefix + t.name] = t.tensor;
-    }
-    for (const auto& [name, tensor] : stage.optimizer->state()) state[fmt::format("optimizer.{}.{}", number, name)] = tensor;
-    const std::vector<torch::Tensor> previous = stage.versions.previous(stage.updates);
-    for (std::size_t i = 0; i < previous.size(); ++i) {
-      state[fmt::format("previous.{}.{}", number, stage.optimizer->parameters()[i].name)] = previous[i];
-    }
-    state[fmt::format("updates.{}", number)] = torch::tensor(stage.updates, torch::kInt64);
+    if (stage.chain == 0) state.merge(state_of(stage));
   }
   return state;
 }
@@ -50,22 +56,22 @@ void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
     for (const NamedTensor& t : stage.module->parameters()) copy("model." + t.name, t.tensor);
     for (const NamedTensor& t : stage.module->buffers()) copy("model." + t.name, t.tensor);
     if (stage.auxiliary) {
-      const std::string prefix = fmt::format("auxiliary.{}.", number);
+      const std::string prefix = fmt::format("auxiliary.{}.", stage.position);
       for (const NamedTensor& t : stage.auxiliary->parameters()) copy(prefix + t.name, t.tensor);
       for (const NamedTensor& t : stage.auxiliary->buffers()) copy(prefix + t.name, t.tensor);
     }
-    const std::string prefix = fmt::format("optimizer.{}.", number);
+    const std::string prefix = fmt::format("optimizer.{}.", stage.position);
     std::map<std::string, torch::Tensor> optimizer;
     for (const auto& [name, tensor] : state) {
       if (name.starts_with(prefix)) optimizer.emplace(name.substr(prefix.size()), tensor);
     }
     stage.optimizer->load(optimizer);
     torch::Tensor updates = torch::tensor(std::int64_t{0}, torch::kInt64);
-    copy(fmt::format("updates.{}", number), updates);
+    copy(fmt::format("updates.{}", stage.position), updates);
     stage.updates = updates.item<std::int64_t>();
     std::vector<torch::Tensor> previous;
     for (const NamedTensor& t : stage.optimizer->parameters()) {
-      const std::string name = fmt::format("previous.{}.{}", number, t.name);
+      const std::string name = fmt::format("previous.{}.{}", stage.position, t.name);
       if (!state.contains(name)) break;
       copy(name, previous.emplace_back(torch::empty_like(t.tensor)));
     }
@@ -75,7 +81,8 @@ void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
 }
 
 std::shared_ptr<const void> TorchDevice::snapshot() const {
-  auto copy = std::make_shared<Snapshot>(Snapshot{state(), last_loss_});
+  auto copy = std::make_shared<Snapshot>(Snapshot{{}, last_loss_});
+  for (const auto& [number, stage] : held_) copy->state.merge(state_of(stage));  // every chain's: a rank may hold none of the first one's
   for (auto& [name, tensor] : copy->state) tensor = tensor.clone();
   return copy;
 }

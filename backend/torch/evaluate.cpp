@@ -49,7 +49,9 @@ Evaluation evaluate(Ranks& ranks, const TorchConfig& config) {
   std::mutex mutex;
   ranks.each([&](Rank, Device& device) {
     const std::lock_guard lock(mutex);
-    for (const auto& view : dynamic_cast<TorchDevice&>(device).stages()) stages[static_cast<std::size_t>(view.stage)] = view;
+    for (const auto& view : dynamic_cast<TorchDevice&>(device).stages()) {
+      if (view.chain == 0) stages[static_cast<std::size_t>(view.position)] = view;
+    }
   });
 
   const DataSet& set = *config.data;

@@ -39,16 +39,17 @@ std::vector<EpochResult> to_epochs(const torch::Tensor& tensor) {
   return epochs;
 }
 
-/// Moves the last stage's losses of the iterations since `log.losses.size()` into the log. Of one that
+/// Moves the losses of the chains' last stages of the iterations since `log.losses.size()` into the log. Of one that
 /// failed in the middle there are not all, so it is left out.
 void collect_losses(Ranks& ranks, const Program& program, TrainingLog& log) {
+  const ChainLinks links = chain_links(program);
   std::vector<LossRecord> records;
   std::mutex mutex;
   ranks.each([&](Rank, Device& device) {
     const std::vector<LossRecord> mine = dynamic_cast<TorchDevice&>(device).take_losses();
     const std::lock_guard lock(mutex);
     std::copy_if(mine.begin(), mine.end(), std::back_inserter(records),
-                 [&](const LossRecord& record) { return record.stage == program.stages() - 1; });
+                 [&](const LossRecord& record) { return links.next[static_cast<std::size_t>(record.stage)] < 0; });
   });
   std::stable_sort(records.begin(), records.end(), [](const LossRecord& a, const LossRecord& b) {
     return std::pair(a.iteration, a.microbatch) < std::pair(b.iteration, b.microbatch);

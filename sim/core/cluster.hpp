@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,17 @@ struct Cluster {
 
   std::int32_t ranks() const { return static_cast<std::int32_t>(devices.size()); }
   const Link& between(Rank from, Rank to) const;
+  /// What an all-reduce of `bytes` over `ranks` takes after the last has come, as a ring in the order given:
+  /// 2 (n - 1) steps, each of which sends an n-th of the bytes to the next rank and lasts as long as the
+  /// slowest link takes for it, so 2 (n - 1) latency + 2 (n - 1) / n bytes / bandwidth. Patarasuk and Yuan,
+  /// "Bandwidth optimal all-reduce algorithms for clusters of workstations", JPDC 2009.
+  Nanos all_reduce(std::span<const Rank> ranks, std::int64_t bytes) const;
   /// Whether some core belongs to two devices, so that their ranks compete for it.
   bool shares_cores() const;
 };
+
+/// What each of `members` ranks sends in a ring all-reduce of `bytes`: 2 (n - 1) n-ths of them, rounded up.
+std::int64_t all_reduce_bytes(std::size_t members, std::int64_t bytes);
 
 /// `ranks` equal devices that share nothing, joined by `link`.
 Cluster uniform_cluster(std::int32_t ranks, Link link = {});

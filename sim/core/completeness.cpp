@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -35,6 +36,7 @@ class Checker {
       for (Stage s = 0; s < program_.stages() && !full(); ++s) check_complete(table, links, s);
       check_updates();
       check_collectives();
+      check_reductions(links);
     } catch (const InputError& error) {
       report(error.what());  // numbers far beyond what the rows hold
     }
@@ -284,6 +286,25 @@ class Checker {
                fmt::format("update before {}; expected it after all forwards and backwards of its stage", cell(part)));
       }
     });
+  }
+
+  /// As many ALLREDUCEs of every copy of a stage.
+  void check_reductions(const ChainLinks& links) {
+    std::vector<std::int32_t> reductions(static_cast<std::size_t>(program_.stages()), 0);
+    for_each_part([&](const Place&, OpIndex, const Op&, const Op& part) {
+      if (part.kind == Kind::ALLREDUCE) ++reductions[static_cast<std::size_t>(part.stage)];
+    });
+    std::map<std::int32_t, Stage> first;  // position -> its stage of the first chain that has one
+    for (const auto& chain : program_.chains) {
+      for (const Stage stage : chain) {
+        const auto s = static_cast<std::size_t>(stage);
+        const Stage copy = first.try_emplace(links.position[s], stage).first->second;
+        const std::int32_t expected = reductions[static_cast<std::size_t>(copy)];
+        if (reductions[s] == expected) continue;
+        report(Place{program_.stage_rank[s], -1}, std::string(),
+               fmt::format("{} ALLREDUCE of stage {}, but its copy, stage {}, has {}; expected as many of both", reductions[s], stage, copy, expected));
+      }
+    }
   }
 
   void check_collectives() {

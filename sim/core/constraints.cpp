@@ -101,7 +101,6 @@ class Builder {
           case Kind::H2D:
             sequence = copies + r;
             break;
-          case Kind::ALLREDUCE:
           case Kind::UNSHARD:
           case Kind::RESHARD:
           case Kind::REDUCE_GRAD:
@@ -165,17 +164,15 @@ class Builder {
     return -1;
   }
 
-  /// The k-th SYNC of every rank start together, and so do the k-th ALLREDUCEs of a stage.
+  /// The k-th SYNC of every rank start together, and so do the k-th ALLREDUCEs of a stage's copies.
   void group_collectives() {
-    std::map<std::int64_t, std::vector<OpIndex>> groups;
+    std::map<std::pair<std::int32_t, std::int32_t>, std::vector<OpIndex>> groups;  // (k, position or -1)
     OpIndex index = 0;
     for (const auto& row : program_.rows) {
-      std::map<std::int32_t, std::int32_t> count;
+      std::map<std::int32_t, std::int32_t> count;  // SYNC: -1, else stage -> how many so far
       for (const Op& op : row) {
-        if (is_collective(op.kind)) {
-          const std::int32_t which = op.kind == Kind::SYNC ? -1 : op.stage;
-          groups[(static_cast<std::int64_t>(count[which]++) << 20) + which + 1].push_back(index);
-        }
+        if (op.kind == Kind::SYNC) groups[{count[-1]++, -1}].push_back(index);
+        if (op.kind == Kind::ALLREDUCE) groups[{count[op.stage]++, links_.position[at(op.stage)]}].push_back(index);
         ++index;
       }
     }

@@ -58,8 +58,8 @@ struct ConstraintGraph {
   }
 };
 
-/// Sequences: one per rank for compute ops, barriers, sends that hold the compute stream and receives
-/// at use; one per rank for copies and one for collectives; one per FIFO of the channels. With x the
+/// Sequences: one per rank for compute ops, barriers, ALLREDUCEs, sends that hold the compute stream and
+/// receives at use; one per rank for copies and one for collectives; one per FIFO of the channels. With x the
 /// time of the transfer, offered = its turn has come and its data is there:
 ///   rendezvous (capacity 0, above the eager size): send and receive start together when both have
 ///     their turn; a send that holds or commits ends at once, an immediate one after x; the receive ends

@@ -55,6 +55,7 @@ Dependencies derive_dependencies(const Program& program, const OpTable& table) {
 
   OpIndex index = 0;
   for (const auto& row : program.rows) {
+    OpIndex reduction = -1;  // the row's last; they end in order
     for (const Op& op : row) {
       Edges edges{result.edges_, index};
       for (const Op& part : program.parts_of(op)) {
@@ -116,7 +117,10 @@ Dependencies derive_dependencies(const Program& program, const OpTable& table) {
           case Kind::ALLREDUCE:
           case Kind::REDUCE_GRAD:
             edges.add(state.compute, Edge::own);
-            state.collective = index;
+            state.collective = reduction = index;
+            break;
+          case Kind::SYNC:
+            edges.add(reduction, Edge::own);
             break;
           case Kind::UNSHARD:
             state.unshard = index;

@@ -50,6 +50,7 @@ class Dependencies {
 ///   SEND_F(s,m) <- F(s,m) (local_serial: the last op of s on m);  SEND_B(s,m) <- I or B of (s,m)
 ///   RECV_F(s,m), RECV_B(s,m) <- the matching SEND
 ///   ALLREDUCE, REDUCE_GRAD(s) <- the compute op of s before it in its row;  U(s) <- the last of those
+///   SYNC <- the last ALLREDUCE or REDUCE_GRAD before it in its row
 ///   F, B, ... (s) <- the last UNSHARD(s) before it;  RESHARD(s) <- the compute op of s before it
 /// A compound has the edges of all its parts, less those inside itself. What a dependency needs but
 /// no row holds is left out here; validation (V1) reports it.

@@ -33,7 +33,7 @@ enum class Kind : std::uint8_t {
   SEND_B,       ///< send an input gradient to the previous stage
   RECV_B,       ///< receive the gradient of this stage's output
   BATCH_P2P,    ///< compound: several sends and receives issued as one op
-  ALLREDUCE,    ///< all-reduce over a group
+  ALLREDUCE,    ///< add up the gradients of a stage's copies, the stages at its position of all chains
   UNSHARD,      ///< gather the stage's parameters
   RESHARD,      ///< free the gathered parameters
   REDUCE_GRAD,  ///< reduce-scatter the stage's gradients
@@ -71,7 +71,8 @@ constexpr bool faces_next(Kind k) { return k == Kind::SEND_F || k == Kind::RECV_
 constexpr bool carries_activation(Kind k) { return k == Kind::SEND_F || k == Kind::RECV_F; }
 /// A backward that ends the microbatch's use of its stage's activations' input side.
 constexpr bool is_backward(Kind k) { return k == Kind::B || k == Kind::I || k == Kind::LB; }
-/// Whether the op belongs to a group that starts together: the k-th SYNC or ALLREDUCE of every rank.
+/// Whether the op belongs to a group that starts together: the k-th SYNC of every rank, or the k-th ALLREDUCE
+/// of a stage's copies.
 constexpr bool is_collective(Kind k) { return k == Kind::SYNC || k == Kind::ALLREDUCE; }
 
 /// `F`, `LB`, `SEND_F`, ...: PyTorch's words where it has them; none of ours begins with F, I, B, W.

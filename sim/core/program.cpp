@@ -68,12 +68,14 @@ const Channel& Program::channel(Stage from, Stage to) const {
 
 ChainLinks chain_links(const Program& program) {
   const auto stages = static_cast<std::size_t>(program.stages());
-  ChainLinks links{std::vector<Stage>(stages, -1), std::vector<Stage>(stages, -1), std::vector<std::uint8_t>(stages, 0)};
+  ChainLinks links{std::vector<Stage>(stages, -1), std::vector<Stage>(stages, -1), std::vector<std::uint8_t>(stages, 0),
+                   std::vector<std::int32_t>(stages, 0)};
   for (std::size_t c = 0; c < program.chains.size(); ++c) {
     const auto& chain = program.chains[c];
     for (std::size_t i = 0; i < chain.size(); ++i) {
       const auto stage = static_cast<std::size_t>(chain[i]);
       links.chain[stage] = static_cast<std::uint8_t>(c);
+      links.position[stage] = static_cast<std::int32_t>(i);
       if (i > 0) links.previous[stage] = chain[i - 1];
       if (i + 1 < chain.size()) links.next[stage] = chain[i + 1];
     }

@@ -148,11 +148,13 @@ struct Program {
   friend bool operator==(const Program&, const Program&) = default;
 };
 
-/// Neighbours in forward order, per stage: -1 at a chain's ends.
+/// Neighbours in forward order, per stage: -1 at a chain's ends. Stages at the same position of different
+/// chains are copies of one part of the model.
 struct ChainLinks {
   std::vector<Stage> previous;
   std::vector<Stage> next;
   std::vector<std::uint8_t> chain;
+  std::vector<std::int32_t> position;  ///< in its chain, from 0
 };
 ChainLinks chain_links(const Program& program);
 /// The stage at the other end of a send or receive; -1 where there is none.

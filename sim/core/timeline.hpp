@@ -39,7 +39,7 @@ struct Span {
   Op op;                        ///< valid where `has_op`
   std::int32_t track = 0;
   std::int32_t waited_for = -1; ///< the span it waited for last, or -1
-  std::int64_t bytes = 0;       ///< moved, for transfers
+  std::int64_t bytes = 0;       ///< moved, for transfers; sent by its rank, for collectives
   Wait wait = Wait::nothing;
   bool has_op = true;
   std::int32_t name = -1;       ///< index into Timeline::names where it has no op

@@ -42,7 +42,7 @@ Timeline make_timeline(const Program& program, const ConstraintGraph& graph, con
       span.track = tracks.of(r, stream_of(what.kind));
       span.waited_for = run.waited_for;
       span.wait = run.wait;
-      span.bytes = timing.bytes(what);
+      span.bytes = timing.bytes(op, what);
       if (is_compound(what.kind)) {
         span.name = static_cast<std::int32_t>(timeline.names.size());
         timeline.names.push_back(cell(program, what));

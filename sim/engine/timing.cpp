@@ -21,6 +21,7 @@ Wait imposed_by(Kind kind) {
     case Kind::RECV_B:
       return Wait::transfer;
     case Kind::SYNC:
+    case Kind::ALLREDUCE:
       return Wait::sync;
     case Kind::LOAD:
       return Wait::input;
@@ -69,13 +70,14 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
           duration_[i] = what.stage >= 0 && what.stage < costs.stages() ? costs.at(what.stage, what.kind).duration : 0;
         }
         if (what.kind == Kind::SYNC) duration_[i] += cluster.sync;
+        if (what.kind == Kind::ALLREDUCE) duration_[i] += all_reduce(op, what.stage);
       } else {
         const Rank peer = graph.peer[i];
         const bool send = is_send(what.kind);
         const Link& link = send ? cluster.between(r, peer) : cluster.between(peer, r);
         const bool queue = graph.sequence[i] >= 0 && graph.sequence[i] < program.ranks();  // on the compute stream
         const bool staged = queue && link.staging > 0;
-        const Nanos wire = link.bandwidth <= 0 || staged ? link.latency : link.transfer(bytes(what));
+        const Nanos wire = link.bandwidth <= 0 || staged ? link.latency : link.transfer(bytes(op, what));
         if (transfer == Transfer::send_occupy || transfer == Transfer::recv_joint) {
           duration_[i] = wire;
         } else if (transfer == Transfer::recv_wait) {
@@ -84,9 +86,9 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
         }
         if (staged && send) {
           if (copy_out_.empty()) copy_out_.resize(count);
-          copy_out_[i] = link.copy(bytes(what));
+          copy_out_[i] = link.copy(bytes(op, what));
         } else if (staged) {
-          duration_[i] += link.copy(bytes(what));
+          duration_[i] += link.copy(bytes(op, what));
         }
         total += static_cast<double>(wire);
         if (staged && send) total += static_cast<double>(copy_out_[i]);
@@ -111,7 +113,19 @@ const Op& Timing::op_at(OpIndex op) const {
   return program_.rows[index(rank)][index(op - graph_.offsets[index(rank)])];
 }
 
-std::int64_t Timing::bytes(const Op& what) const {
+Nanos Timing::all_reduce(OpIndex op, Stage stage) const {
+  const std::int32_t group = graph_.group[index(op)];
+  if (group < 0) return 0;
+  std::vector<Rank> ring;
+  for (const OpIndex member : graph_.members(group)) ring.push_back(locate(graph_.offsets, member).rank);
+  return cluster_.all_reduce(ring, gradients(stage));
+}
+
+std::int64_t Timing::bytes(OpIndex op, const Op& what) const {
+  if (what.kind == Kind::ALLREDUCE) {
+    const std::int32_t group = graph_.group[index(op)];
+    return group < 0 ? 0 : all_reduce_bytes(graph_.members(group).size(), gradients(what.stage));
+  }
   if (!is_send(what.kind) && !is_recv(what.kind)) return 0;
   const Stage stage = boundary_stage(links_, what);
   return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).output : 0;

@@ -55,12 +55,14 @@ class Timing {
   const std::vector<Issue>& issues() const { return issue_; }
   Rank rank_of(OpIndex op) const { return rank_[index(op)]; }
   const Op& op_at(OpIndex op) const;
-  /// Bytes that a send or receive moves; 0 for other ops.
-  std::int64_t bytes(const Op& what) const;
+  /// Bytes that a send or receive moves, and that an ALLREDUCE makes its rank send; 0 for other ops.
+  std::int64_t bytes(OpIndex op, const Op& what) const;
 
  private:
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
   Nanos wire(OpIndex op, const Constraint& constraint) const;
+  Nanos all_reduce(OpIndex op, Stage stage) const;
+  std::int64_t gradients(Stage stage) const { return stage >= 0 && stage < costs_.stages() ? costs_.bytes(stage).gradients : 0; }
   Wait wait_behind(std::size_t op, std::size_t before) const;
   void issue(OpIndex op);
 

@@ -12,6 +12,7 @@
 #include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/profile.hpp"
+#include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "sim/workload/analytic.hpp"
@@ -132,7 +133,7 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
       .cluster = schedule.searched ? build_cluster(scenario) : Cluster{},
   });
   if (!schedule.local) program.channels.front() = channel_mode(scenario.cluster.channel);
-  experiment.program = add_send_recv(program);
+  experiment.program = add_send_recv(add_copy_reduction(program));
   if (model) cut(scenario, *model, schedule.local, experiment);
   experiment.costs = experiment_costs(scenario, experiment, layers);
   return experiment;

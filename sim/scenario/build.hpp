@@ -42,7 +42,7 @@ void check_microbatches(const ScheduleConfig& schedule, const Scenario& scenario
 /// One schedule of a scenario, ready to be predicted and executed.
 struct Experiment {
   ScheduleConfig config;           ///< with the number of microbatches and the label filled in
-  Program program;                 ///< one iteration, with sends and receives
+  Program program;                 ///< one iteration, with sends, receives and reductions over copies
   std::int64_t samples = 1;        ///< per microbatch
   std::int64_t iteration_samples = 1;  ///< trained on in one iteration
   std::vector<std::int32_t> cuts;  ///< first layer of every stage but the first; empty without a model

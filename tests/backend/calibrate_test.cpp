@@ -17,6 +17,7 @@
 #include "backend/cores.hpp"
 #include "backend/null.hpp"
 #include "sim/core/error.hpp"
+#include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 
@@ -67,10 +68,11 @@ class LoggingDevice : public Device {
     EXPECT_EQ(payload.bytes, 77);
     note("got " + cell(recv));
   }
-  double contribution(const Op&) override { return rank_ + 1; }
-  void reduced(const Op& sync, double total) override {
-    EXPECT_EQ(total, rank_ + 1);
-    note(cell(sync));
+  Payload contribution(const Op&) override { return {nullptr, rank_ + 1}; }
+  void reduced(const Op& op, std::span<const Payload> contributions) override {
+    EXPECT_EQ(contributions.size(), op.kind == Kind::ALLREDUCE ? 2U : 1U);
+    for (const Payload& payload : contributions) EXPECT_EQ(payload.bytes, rank_ + 1);
+    note(cell(op));
   }
   Payload example(const Op&) override {
     if (log_.out_of_memory) throw std::bad_alloc();
@@ -113,6 +115,22 @@ TEST(Calibrate, walks_each_rank_through_its_own_row_on_examples) {
     EXPECT_THAT(log.calls[1], ElementsAre("got 1RECV_F0", "1F0", "1SEND_F0", "got 1RECV_F1", "1F1", "1SEND_F1", "got 1RECV_B0", "1B0", "1SEND_B0", "got 1RECV_B1", "1B1", "1SEND_B1", "1U"));
     EXPECT_THAT(log.calls[2], ElementsAre("got 2RECV_F0", "2F0", "got 2RECV_F1", "2F1", "2B0", "2SEND_B0", "2B1", "2SEND_B1", "2U"));
   }
+}
+
+TEST(Calibrate, reduces_over_copies_of_a_stage_as_if_the_others_were_there) {
+  const Program program = add_copy_reduction(scheduled("chimera", 2, 2));
+  Log log;
+  LoggingBackend backend(log, 2);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 1;
+  options.waits = 3;
+  const Calibration calibration = calibrate(program, ranks, options);
+  std::set<Stage> reduced;
+  for (const MeasuredOp& op : calibration.ops) {
+    if (op.kind == Kind::ALLREDUCE) reduced.insert(op.stage);
+  }
+  EXPECT_EQ(reduced, (std::set<Stage>{0, 1, 2, 3}));
 }
 
 TEST(Calibrate, measures_every_stage_and_kind_that_occurs_alone_and_busy) {

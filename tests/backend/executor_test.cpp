@@ -14,6 +14,7 @@
 
 #include "backend/null.hpp"
 #include "sim/core/error.hpp"
+#include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/sim/program_rows.hpp"
@@ -43,7 +44,7 @@ Program scheduled(const std::string& name, std::int32_t ranks, std::int32_t micr
 struct Script {
   std::function<void(Rank, const Op&)> execute;
   std::function<double(Rank, const Op&)> contribution;
-  std::function<void(Rank, const Op&, double)> reduced;
+  std::function<void(Rank, const Op&, const std::vector<double>&)> reduced;  ///< with what all contributed
   std::function<void(Rank, const Op&, std::int64_t)> received;  ///< with the number that was sent
   MemoryUse memory;
 };
@@ -59,9 +60,11 @@ class ScriptedDevice : public Device {
   void input(const Op& recv, Payload payload) override {
     if (script_.received) script_.received(rank_, recv, *std::static_pointer_cast<std::int64_t>(payload.data));
   }
-  double contribution(const Op& sync) override { return script_.contribution ? script_.contribution(rank_, sync) : 0; }
-  void reduced(const Op& sync, double total) override {
-    if (script_.reduced) script_.reduced(rank_, sync, total);
+  Payload contribution(const Op& op) override { return {std::make_shared<double>(script_.contribution ? script_.contribution(rank_, op) : 0), 8}; }
+  void reduced(const Op& op, std::span<const Payload> contributions) override {
+    std::vector<double> values;
+    for (const Payload& payload : contributions) values.push_back(*std::static_pointer_cast<double>(payload.data));
+    if (script_.reduced) script_.reduced(rank_, op, values);
   }
   Payload example(const Op&) override { return {std::make_shared<std::int64_t>(0), 8}; }
   MemoryUse memory() const override { return script_.memory; }
@@ -151,14 +154,15 @@ TEST(Executor, walks_programs_of_several_iterations) {
   EXPECT_EQ(execution.timeline.iterations, 6);
 }
 
-TEST(Executor, sums_what_ranks_contribute_at_each_barrier) {
+TEST(Executor, hands_all_ranks_what_each_contributed_at_a_barrier) {
   const Program program = scheduled("sequential-local", 3, 4, {{"variant", "overlapped"}});
   std::atomic<int> wrong{0}, sums{0};
   Script script;
   script.contribution = [](Rank rank, const Op& op) { return 100.0 * op.microbatch + rank + 0.5 * op.iteration; };
-  script.reduced = [&](Rank, const Op& op, double total) {
+  script.reduced = [&](Rank, const Op& op, const std::vector<double>& all) {
     ++sums;
-    if (total != 3 * (100.0 * op.microbatch + 0.5 * op.iteration) + 3) ++wrong;
+    const double first = 100.0 * op.microbatch + 0.5 * op.iteration;
+    if (all != std::vector{first, first + 1, first + 2}) ++wrong;
   };
   ScriptedBackend backend(script);
   Ranks ranks(backend, program, {});
@@ -167,6 +171,52 @@ TEST(Executor, sums_what_ranks_contribute_at_each_barrier) {
   execute(program, ranks, options);
   EXPECT_EQ(wrong, 0);
   EXPECT_EQ(sums, 3 * 4 * 20);
+}
+
+// Four ranks of Chimera: ranks 0 and 3 hold both ends of the chains, 1 and 2 what is between.
+TEST(Executor, copies_of_a_stage_meet_apart_from_the_others) {
+  ScheduleShape shape{.ranks = 4, .microbatches = 4};
+  const Program program = add_send_recv(add_copy_reduction(generate(find_schedule("chimera"), shape)));
+  std::atomic<int> wrong{0}, sums{0};
+  Script script;
+  script.contribution = [](Rank rank, const Op& op) { return 100.0 * op.iteration + rank; };
+  script.reduced = [&](Rank rank, const Op& op, const std::vector<double>& all) {
+    ++sums;
+    const double low = 100.0 * op.iteration + std::min(rank, 3 - rank);
+    if (op.kind != Kind::ALLREDUCE || all != std::vector{low, 200.0 * op.iteration + 3 - low}) ++wrong;
+  };
+  ScriptedBackend backend(script);
+  Ranks ranks(backend, program, {});
+  ExecuteOptions options;
+  options.iterations = 20;
+  const Execution execution = execute(program, ranks, options);
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(sums, 4 * 2 * 20);
+  for (const Span& span : execution.timeline.spans) {
+    if (span.op.kind == Kind::ALLREDUCE) {
+      EXPECT_EQ(span.bytes, 8);  // 2 (n-1) / n of 8
+    }
+  }
+}
+
+// The null backend's costs and an imitated network: 3 ms of work and a ring of 2 (1 ms + 2 ms) after the last has come.
+TEST(Executor, a_reduction_takes_its_time_on_the_network_and_on_the_device) {
+  const Program program = add_send_recv(add_copy_reduction(generate(find_schedule("chimera"), {.ranks = 2, .microbatches = 2})));
+  StageCosts costs(4);
+  for (Stage s = 0; s < 4; ++s) {
+    costs.at(s, Kind::ALLREDUCE).duration = 3 * kMillisecond;
+    costs.bytes(s).gradients = 4'000'000;
+  }
+  NullBackend backend(costs);
+  Ranks ranks(backend, program, {});
+  ExecuteOptions options;
+  options.network = uniform_cluster(2, {kMillisecond, 1e9});
+  const Timeline timeline = execute(program, ranks, options).timeline;
+  for (const Span& span : timeline.spans) {
+    if (span.op.kind != Kind::ALLREDUCE) continue;
+    EXPECT_GE(span.duration(), 9 * kMillisecond);  // a sleep is never shorter than asked for
+    EXPECT_EQ(span.bytes, 4'000'000);
+  }
 }
 
 TEST(Executor, ends_after_the_iteration_under_way_when_stopped) {

@@ -1,6 +1,7 @@
-// Barriers: sums in rank order, and one meeting after another.
+// Meetings: what everyone brought in rank order, and one meeting after another.
 #include "backend/meetings.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,10 +11,18 @@
 namespace bubblescope {
 namespace {
 
-TEST(Meetings, sums_are_added_in_rank_order_whoever_comes_first) {
-  // 1e16 + 1 rounds back to 1e16, so the order of the additions shows: ((1e16 + 1) - 1e16) + 1 = 1,
-  // while any order that adds the ones first, or last together, gives 2 or 0.
-  const double values[] = {1e16, 1.0, -1e16, 1.0};
+using testing::ElementsAre;
+
+Payload number(std::int64_t value) { return {nullptr, value}; }
+
+std::vector<std::int64_t> numbers(const MeetingResult& result) {
+  std::vector<std::int64_t> all;
+  if (!result.contributions) return all;
+  for (const Payload& payload : *result.contributions) all.push_back(payload.bytes);
+  return all;
+}
+
+TEST(Meetings, everyone_sees_what_all_brought_in_rank_order_whoever_comes_first) {
   const std::vector<GroupPlan> groups{{{0, 1, 2, 3}}};
   std::vector<Bell> bells(4);
   std::vector<Rank> order{3, 1, 0, 2};
@@ -22,26 +31,47 @@ TEST(Meetings, sums_are_added_in_rank_order_whoever_comes_first) {
     MeetingResult result;
     for (const Rank rank : order) {
       EXPECT_FALSE(meetings.complete(0, walk, result));
-      meetings.arrive(0, walk, rank, values[rank], 10 * walk + rank, {rank, 7});
+      meetings.arrive(0, walk, rank, number(100 * walk + rank), 10 * walk + rank, {rank, 7});
     }
-    ASSERT_TRUE(meetings.complete(0, walk, result));
-    EXPECT_EQ(result.total, 1.0);
-    EXPECT_EQ(result.last, 10 * walk + 3);
-    EXPECT_EQ(result.latest.rank, 3);
+    for (int member = 0; member < 4; ++member) {
+      ASSERT_TRUE(meetings.complete(0, walk, result));
+      EXPECT_THAT(numbers(result), ElementsAre(100 * walk, 100 * walk + 1, 100 * walk + 2, 100 * walk + 3));
+      EXPECT_EQ(result.last, 10 * walk + 3);
+      EXPECT_EQ(result.latest.rank, 3);
+    }
     std::rotate(order.begin(), order.begin() + 1, order.end());
   }
+}
+
+TEST(Meetings, what_was_brought_goes_as_soon_as_everyone_has_it) {
+  const std::vector<GroupPlan> groups{{{0, 1}}};
+  std::vector<Bell> bells(2);
+  Meetings meetings(groups, bells);
+  std::weak_ptr<void> brought;
+  for (const Rank rank : {0, 1}) {
+    const auto data = std::make_shared<int>(0);
+    brought = data;
+    meetings.arrive(0, 0, rank, {data, 0}, 0, {});
+  }
+  MeetingResult first, second;
+  ASSERT_TRUE(meetings.complete(0, 0, first));
+  first = {};
+  EXPECT_FALSE(brought.expired());  // the other has yet to see it
+  ASSERT_TRUE(meetings.complete(0, 0, second));
+  second = {};
+  EXPECT_TRUE(brought.expired());
 }
 
 TEST(Meetings, a_member_may_be_at_the_next_meeting_before_another_saw_this_one_end) {
   const std::vector<GroupPlan> groups{{{0, 1}}};
   std::vector<Bell> bells(2);
   Meetings meetings(groups, bells);
-  meetings.arrive(0, 0, 0, 1, 0, {});
-  meetings.arrive(0, 0, 1, 2, 0, {});
-  meetings.arrive(0, 1, 0, 10, 0, {});
+  meetings.arrive(0, 0, 0, number(1), 0, {});
+  meetings.arrive(0, 0, 1, number(2), 0, {});
+  meetings.arrive(0, 1, 0, number(10), 0, {});
   MeetingResult result;
   ASSERT_TRUE(meetings.complete(0, 0, result));
-  EXPECT_EQ(result.total, 3);
+  EXPECT_THAT(numbers(result), ElementsAre(1, 2));
   EXPECT_FALSE(meetings.complete(0, 1, result));
 }
 
@@ -57,14 +87,14 @@ TEST(Meetings, threads_meet_again_and_again) {
     threads.emplace_back([&, r] {
       const auto i = static_cast<std::size_t>(r);
       for (int walk = 0; walk < kWalks; ++walk) {
-        meetings.arrive(0, walk, r, walk, walk, {});
+        meetings.arrive(0, walk, r, number(walk), walk, {});
         MeetingResult result;
         while (true) {
           const int ticket = bells[i].ticket();
           if (meetings.complete(0, walk, result)) break;
           bells[i].wait(ticket, 0);
         }
-        if (result.total != kRanks * walk) ++wrong[i];
+        if (numbers(result) != std::vector<std::int64_t>(kRanks, walk)) ++wrong[i];
       }
     });
   }

@@ -14,6 +14,7 @@
 #include "sim/core/dependencies.hpp"
 #include "sim/core/op_table.hpp"
 #include "sim/core/validate.hpp"
+#include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/sim/fitting_shape.hpp"
@@ -127,6 +128,9 @@ Program scheduled(const Schedule& schedule, std::int32_t ranks, std::map<std::st
   return generate_fitting(schedule, shape);
 }
 
+/// As scenarios are built: with reductions over copies, sends and receives.
+Program lowered(const Program& order) { return add_send_recv(add_copy_reduction(order)); }
+
 void expect_conformance(Program program, const std::string& name) {
   SCOPED_TRACE(name);
   const Link link{30 * kMicrosecond, 100e6};  // 1000 bytes take 10 us more
@@ -141,11 +145,11 @@ void expect_conformance(Program program, const std::string& name) {
 TEST(Null, runs_every_registered_schedule_as_its_program_says) {
   for (const Schedule& schedule : schedules()) {
     for (const std::int32_t ranks : {1, 2, 3, 8}) {
-      expect_conformance(add_send_recv(scheduled(schedule, ranks)), schedule.name + " on " + std::to_string(ranks));
+      expect_conformance(lowered(scheduled(schedule, ranks)), schedule.name + " on " + std::to_string(ranks));
     }
     for (const ScheduleOption& option : schedule.options) {
       for (const std::string& choice : option.choices) {
-        expect_conformance(add_send_recv(scheduled(schedule, 4, {{option.name, choice}})), schedule.name + " " + option.name + "=" + choice);
+        expect_conformance(lowered(scheduled(schedule, 4, {{option.name, choice}})), schedule.name + " " + option.name + "=" + choice);
       }
     }
   }
@@ -158,7 +162,7 @@ TEST(Null, runs_pipelines_in_every_channel_mode_that_does_not_deadlock) {
     for (const std::string& mode : channel_mode_names()) {
       Program program = scheduled(schedule, 4);
       program.channels.front() = channel_mode(mode);
-      program = add_send_recv(program);
+      program = lowered(program);
       if (!validate(program).empty()) continue;
       expect_conformance(program, schedule.name + " " + mode);
       ++ran;
@@ -173,7 +177,7 @@ TEST(Null, queues_never_hold_more_than_their_capacity) {
     for (const char* forward : {"early", "late"}) {
       SCOPED_TRACE("Q = " + std::to_string(queue) + ", " + forward);
       const std::int32_t ranks = 4;
-      const Program program = add_send_recv(scheduled(schedule, ranks, {{"queue", std::to_string(queue)}, {"forward", forward}}));
+      const Program program = lowered(scheduled(schedule, ranks, {{"queue", std::to_string(queue)}, {"forward", forward}}));
       const Execution execution = run_null(program, 3, {});
       const Walked run(program, execution.timeline, 3);
       ASSERT_TRUE(run.complete());
@@ -208,7 +212,7 @@ TEST(Null, entries_of_queues_are_copied_out_before_they_are_offered_and_in_befor
   const Nanos copy = 200 * kMicrosecond;  // 1000 bytes at 5 MB/s
   for (const char* queue : {"0", "2"}) {
     SCOPED_TRACE(queue);
-    const Program program = add_send_recv(scheduled(find_schedule("ppll"), 3, {{"queue", queue}}));
+    const Program program = lowered(scheduled(find_schedule("ppll"), 3, {{"queue", queue}}));
     const Execution execution = run_null(program, 2, {10 * kMicrosecond, 0, 5e6});
     const Walked run(program, execution.timeline, 2);
     ASSERT_TRUE(run.complete());
@@ -271,13 +275,13 @@ TEST(Null, messages_have_the_size_of_the_boundary_they_cross) {
   EXPECT_EQ(device->example(op).bytes, 123);
 }
 
-TEST(Null, sixty_four_ranks_run_on_whatever_cores_there_are) {
-  ScheduleShape shape;
-  shape.ranks = 64;
-  shape.microbatches = 16;
-  const Program program = add_send_recv(generate(find_schedule("1f1b"), shape));
-  const Execution execution = run_null(program, 1, {});
-  EXPECT_TRUE(Walked(program, execution.timeline, 1).complete());
+TEST(Null, every_schedule_runs_on_sixty_four_ranks_on_whatever_cores_there_are) {
+  for (const Schedule& schedule : schedules()) {
+    const Program program = lowered(generate_fitting(schedule, {.ranks = 64, .microbatches = 2}));
+    const Execution execution = run_null(program, 1, {});
+    EXPECT_EQ(program.ranks(), 64) << schedule.name;
+    EXPECT_TRUE(Walked(program, execution.timeline, 1).complete()) << schedule.name;
+  }
 }
 
 }  // namespace

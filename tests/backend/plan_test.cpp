@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "sim/core/error.hpp"
+#include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 
@@ -89,6 +91,20 @@ TEST(Plan, barriers_group_the_ranks_that_have_them) {
   ASSERT_EQ(plan.groups.size(), 2u);
   EXPECT_THAT(plan.groups[0].members, ElementsAre(0, 1));
   EXPECT_THAT(plan.groups[1].members, ElementsAre(0));
+}
+
+TEST(Plan, reductions_group_the_ranks_that_hold_copies_of_a_stage) {
+  const Program program = add_send_recv(add_copy_reduction(generate(find_schedule("chimera"), {.ranks = 4, .microbatches = 4})));
+  const Plan plan = make_plan(program, {});
+  ASSERT_EQ(plan.groups.size(), 4u);
+  std::map<Stage, std::vector<Rank>> members;
+  for (const auto& steps : plan.ranks) {
+    for (const Step& step : steps) {
+      if (step.action == Action::meet) members[step.op.stage] = plan.groups[static_cast<std::size_t>(step.group)].members;
+    }
+  }
+  for (const Stage stage : {0, 3, 4, 7}) EXPECT_THAT(members[stage], ElementsAre(0, 3)) << stage;
+  for (const Stage stage : {1, 2, 5, 6}) EXPECT_THAT(members[stage], ElementsAre(1, 2)) << stage;
 }
 
 std::string refusal(const Program& program) {

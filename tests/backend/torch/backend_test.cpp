@@ -1,10 +1,12 @@
-// What the CPU backend refuses before anything runs, and how it describes a run.
+// Every synchronous pipeline of the registry on the CPU backend; what it refuses before anything runs, and
+// how it describes a run.
 #include <gmock/gmock.h>
 
 #include <functional>
 
 #include "sim/core/error.hpp"
-#include "tests/backend/torch/small_runs.hpp"
+#include "tests/backend/torch/reference.hpp"
+#include "tests/sim/fitting_shape.hpp"
 
 namespace bubblescope {
 namespace {
@@ -59,6 +61,47 @@ TEST(DescribeRun, differs_wherever_the_numbers_would) {
   TorchConfig longer = base;  // a run with a constant rate may be made longer
   longer.rate.total = 1000;
   EXPECT_EQ(describe_run(longer, what), expected);
+}
+
+/// A ViT of as many small blocks as there are stages, with dropout, for `microbatches` of 2 samples.
+TorchConfig vit_of_blocks(std::int32_t stages, Microbatch microbatches) {
+  TorchConfig config = vit(1);
+  config.model.patch = 8;
+  config.model.depth = stages;
+  config.model.width = 12;
+  config.cuts = partition(build_model(config.model), stages, "layers");
+  config.precision = "float64";
+  config.microbatch = 2;
+  config.batch = 2 * microbatches;
+  return config;
+}
+
+void expect_the_un_pipelined_gradients(const Program& order) {
+  const TorchConfig config = vit_of_blocks(static_cast<std::int32_t>(order.chains.front().size()), order.microbatches);
+  SmallRun run(config, without_updates(add_send_recv(add_copy_reduction(order))));
+  const Tensors gradients = run.iterations(1).gradients();
+  Reference reference(config);
+  at::set_num_threads(1);
+  Batches batches(config.data, {.batch = config.batch, .microbatch = 2, .microbatches = order.microbatches, .augment = true, .precision = torch::kDouble});
+  reference.accumulate(batches, 0);
+  EXPECT_LT(relative_error(gradients, reference.gradients()), 1e-12);
+}
+
+// Whether the order was searched, the backward split, the stages folded or the model there twice.
+TEST(TorchBackend, every_synchronous_pipeline_gives_the_gradients_of_the_un_pipelined_model) {
+  int ran = 0;
+  for (const Schedule& schedule : schedules()) {
+    if (schedule.local) continue;
+    for (const std::int32_t ranks : {2, 4}) {
+      SCOPED_TRACE(schedule.name + " on " + std::to_string(ranks));
+      const Program order = generate_fitting(schedule, {.ranks = ranks, .microbatches = 2 * ranks});
+      if (order.profile != Profile::backprop || order.weights != WeightPolicy::flush) continue;
+      EXPECT_EQ(order.ranks(), ranks);
+      expect_the_un_pipelined_gradients(order);
+      ++ran;
+    }
+  }
+  EXPECT_GE(ran, 2 * 21);
 }
 
 }  // namespace

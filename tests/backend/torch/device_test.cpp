@@ -347,7 +347,9 @@ TEST(TorchDevice, clipping_in_a_pipeline_without_a_barrier_is_refused) {
 
 TEST(TorchDevice, a_schedule_of_another_number_of_stages_is_refused) {
   EXPECT_THAT(message_of<InputError>([] { device_of(vit(2), program("gpipe", 4, 2), 0); }),
-              AllOf(HasSubstr("4 stages"), HasSubstr("cut into 2")));
+              AllOf(HasSubstr("4 stages per chain"), HasSubstr("cut into 2")));
+  EXPECT_THAT(message_of<InputError>([] { device_of(vit(2), program("chimera", 4, 4), 0); }),
+              AllOf(HasSubstr("4 stages per chain"), HasSubstr("cut into 2")));
 }
 
 // As calibration does: the ops of one stage again and again, fed with examples.
@@ -375,7 +377,7 @@ TEST(TorchDevice, single_stages_run_on_examples_and_hold_no_more_each_time) {
 // Calibration trains on noise, and afterwards nobody can tell.
 TEST(TorchDevice, calibration_leaves_no_trace) {
   const Program split = add_send_recv(program_of({"0F0,0F1,0I0,0W0,0I1,0W1,0U", "1F0,1I0,1F1,1I1,1W1,1W0,1U"}));
-  for (const Program& what : {program("ppll", 2, 2), program("gpipe", 2, 2), split}) {
+  for (const Program& what : {program("ppll", 2, 2), program("gpipe", 2, 2), split, program("chimera", 2, 2)}) {
     const TorchConfig config = vit(2);
     SmallRun straight(config, what), calibrated(config, what);
     straight.iterations(2);
@@ -388,11 +390,11 @@ TEST(TorchDevice, calibration_leaves_no_trace) {
     const Calibration calibration = calibrate(calibrated.what(), calibrated.ranks(), options);
     EXPECT_THAT(differences(calibrated.state(), before), testing::IsEmpty()) << what.schedule;
     EXPECT_THAT(differences(calibrated.iterations(1).state(), straight.state()), testing::IsEmpty()) << what.schedule;
-    // Every kind of op that the Program has was measured, at both stages.
+    // Every kind of op that the Program has was measured, at all stages.
     std::set<std::pair<Stage, Kind>> occur, measured;
     for (const auto& row : what.rows) {
       for (const Op& op : row) {
-        if (is_compute(op.kind)) occur.insert({op.stage, op.kind});
+        if (is_compute(op.kind) || op.kind == Kind::ALLREDUCE) occur.insert({op.stage, op.kind});
       }
     }
     for (const MeasuredOp& op : calibration.ops) {

@@ -12,6 +12,7 @@
 #include "backend/executor.hpp"
 #include "backend/torch/config.hpp"
 #include "backend/torch/device.hpp"
+#include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "sim/workload/models.hpp"
@@ -56,7 +57,7 @@ inline Program program(const std::string& schedule, std::int32_t ranks, std::int
   shape.ranks = ranks;
   shape.microbatches = microbatches;
   shape.options = std::move(options);
-  return add_send_recv(generate(find_schedule(schedule), shape));
+  return add_send_recv(add_copy_reduction(generate(find_schedule(schedule), shape)));
 }
 
 /// A backend, its ranks, and what they computed.
@@ -92,6 +93,16 @@ class SmallRun {
         for (const NamedTensor& parameter : stage.module->parameters()) {
           if (parameter.tensor.grad().defined()) all[parameter.name] = parameter.tensor.grad();
         }
+      }
+    });
+  }
+  /// Parameters and buffers of the copy of the model that a chain is, by name.
+  std::map<std::string, torch::Tensor> copy(std::uint8_t chain) {
+    return gather<std::map<std::string, torch::Tensor>>([chain](TorchDevice& device, auto& all) {
+      for (const auto& stage : device.stages()) {
+        if (stage.chain != chain) continue;
+        for (const NamedTensor& parameter : stage.module->parameters()) all[parameter.name] = parameter.tensor.detach();
+        for (const NamedTensor& buffer : stage.module->buffers()) all[buffer.name] = buffer.tensor;
       }
     });
   }

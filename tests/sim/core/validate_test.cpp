@@ -169,6 +169,16 @@ TEST(Validate, all_ranks_meet_at_every_barrier) {
   EXPECT_EQ(check_rows({"0F0,0B0,0SYNC", "1F0,1B0"}), "rank 1: 0 SYNC, but rank 0 has 1; expected as many on every rank");
 }
 
+TEST(Validate, copies_of_a_stage_are_reduced_together) {
+  const std::string chains = "#chain 0 1\n#chain 3 2\n";
+  EXPECT_EQ(check_rows({"0F0,0B0,0ALLREDUCE,2F1,2B1,0U", "1F0,3F1,1B0,3B1,3ALLREDUCE"}, chains), "valid");
+  EXPECT_EQ(check_rows({"0F0,0B0,0ALLREDUCE,2F1,2B1,0U", "1F0,3F1,1B0,3B1"}, chains),
+            "rank 1: 0 ALLREDUCE of stage 3, but its copy, stage 0, has 1; expected as many of both");
+  // Of the stage that is first in the other chain; stage 2 is second there.
+  EXPECT_EQ(check_rows({"0F0,0B0,0ALLREDUCE,2F1,2B1,2ALLREDUCE,0U", "1F0,3F1,1B0,3B1"}, chains),
+            "rank 1: 0 ALLREDUCE of stage 3, but its copy, stage 0, has 1; expected as many of both");
+}
+
 TEST(Validate, a_dependency_cycle_between_ranks_is_level_2_and_lists_the_cycle) {
   // 3F0 needs 2F0, which needs 1F0, which stands behind 3F0.
   const auto findings = validate(program_of({"0F0,2F0,2B0,0B0", "3F0,1F0,3B0,1B0"}));

@@ -12,6 +12,8 @@
 #include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "sim/engine/memory.hpp"
+#include "sim/lower/copy_reduction.hpp"
+#include "sim/lower/passes.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/sim/fitting_shape.hpp"
@@ -54,6 +56,50 @@ Timeline run(const Program& program, const StageCosts& costs, Nanos latency = 0,
   const Simulation result = simulate(add_send_recv(program), costs, uniform_cluster(program.ranks(), {latency, 0}), {engine});
   EXPECT_FALSE(result.deadlock.has_value());
   return result.timeline;
+}
+
+// --- reductions over copies --------------------------------------------------------------------------
+
+// Two copies of two stages. Every forward and backward takes 1 ms, and so each rank has worked 4 ms when it
+// comes to its flush (0F0 3F1 3B1 0B0 and 2F1 1F0 1B0 2B1, no gaps). Gradients of 1 MB and 3 MB over 1 GB/s and
+// 10 us: 2 (10 us + 0.5 ms) = 1.02 ms and 2 (10 us + 1.5 ms) = 3.02 ms, one after the other; then the
+// updates, 1 ms each.
+TEST(Simulate, copies_of_a_stage_meet_and_their_gradients_go_round_a_ring) {
+  const Program program = add_send_recv(add_copy_reduction(make("chimera", 2, 2)));
+  StageCosts costs = stage_costs({{Kind::F, {kMillisecond}}, {Kind::B, {kMillisecond}}, {Kind::U, {kMillisecond}}}, program);
+  for (const Stage s : {0, 2}) costs.bytes(s).gradients = 1'000'000;
+  for (const Stage s : {1, 3}) costs.bytes(s).gradients = 3'000'000;
+  Cluster cluster = uniform_cluster(2, {10 * kMicrosecond, 1e9});
+  const Nanos free = 4 * kMillisecond + 2 * 10 * kMicrosecond;  // one exchange of activations, one of gradients
+  for (const Engine engine : {Engine::sweep, Engine::events}) {
+    const Timeline timeline = simulate(program, costs, cluster, {engine}).timeline;
+    std::map<std::string, std::pair<Nanos, Nanos>> times;
+    for (const Span& span : timeline.spans) {
+      times[cell(span.op)] = {span.start - free, span.end - free};
+      if (span.op.kind == Kind::ALLREDUCE) {
+        EXPECT_EQ(span.bytes, costs.bytes(span.op.stage).gradients);  // 2 (n-1) / n of them
+      }
+    }
+    const auto us = [](Nanos from, Nanos to) { return std::pair(from * kMicrosecond, to * kMicrosecond); };
+    for (const char* first : {"0ALLREDUCE", "2ALLREDUCE"}) EXPECT_EQ(times[first], us(0, 1020)) << first;
+    for (const char* second : {"1ALLREDUCE", "3ALLREDUCE"}) EXPECT_EQ(times[second], us(1020, 4040)) << second;
+    for (const char* first : {"0U", "1U"}) EXPECT_EQ(times[first], us(4040, 5040)) << first;
+    for (const char* second : {"3U", "2U"}) EXPECT_EQ(times[second], us(5040, 6040)) << second;
+  }
+}
+
+TEST(Simulate, clipping_waits_until_all_gradients_are_reduced) {
+  Program copies = make("chimera", 2, 2, {{"clip", "1"}}), shards = make("gpipe", 2, 2, {{"clip", "1"}});
+  for (const Program& program : {add_send_recv(add_copy_reduction(copies)), add_send_recv(add_reduce_grad(shards))}) {
+    StageCosts costs = stage_costs({{Kind::F, {kMillisecond}}, {Kind::ALLREDUCE, {5 * kMillisecond}}, {Kind::REDUCE_GRAD, {5 * kMillisecond}}}, program);
+    Nanos reduced = 0, met = 0;
+    for (const Span& span : simulate(program, costs, uniform_cluster(2)).timeline.spans) {
+      if (span.op.kind == Kind::ALLREDUCE || span.op.kind == Kind::REDUCE_GRAD) reduced = std::max(reduced, span.end);
+      if (span.op.kind == Kind::SYNC) met = span.start;
+    }
+    EXPECT_GT(reduced, 5 * kMillisecond);
+    EXPECT_EQ(met, reduced) << program.schedule;
+  }
 }
 
 // --- the table of expected makespans -----------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "sim/core/error.hpp"
@@ -271,6 +272,11 @@ TEST(Build, every_direction_of_a_bidirectional_schedule_is_a_whole_copy_of_the_m
   config.name = config.label = "gpipe";
   const Experiment one = build_experiment(scenario, config);
   ASSERT_EQ(both.program.stages(), 2 * one.program.stages());
+  std::map<Stage, int> reductions;
+  for (const auto& row : both.program.rows) {
+    for (const Op& op : row) reductions[op.stage] += op.kind == Kind::ALLREDUCE;
+  }
+  EXPECT_EQ(reductions, (std::map<Stage, int>{{0, 1}, {1, 1}, {2, 1}, {3, 1}}));
   EXPECT_EQ(both.cuts, one.cuts);
   for (Stage s = 0; s < one.program.stages(); ++s) {
     for (const Stage copy : {s, one.program.stages() + s}) {
