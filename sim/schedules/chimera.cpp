@@ -7,13 +7,14 @@
 //   direct            a unit is p microbatches and 2p slots. Where B = 2F a forward fills half a slot, and
 //                     ranks wait in the middle.
 //   forward-doubling  a unit is 2p microbatches in pairs and 3p slots: forward and backward slots are equal
-//                     where B = 2F, and units follow each other without a gap. Twice the activations. At most
-//                     p microbatches that are left are a unit of `direct`, more an incomplete unit.
+//                     where B = 2F, and units follow each other without a gap. Memory holds p microbatches
+//                     more, on the middle ranks twice as many. At most p microbatches that are left are
+//                     a unit of `direct`, more an incomplete unit.
 //   backward-halving  the same, to the paper's whole microbatches in the forward and their halves in the
 //                     backward. A Program has but one size of microbatch: M counts halves here, and the
 //                     forward of a whole one is the two F of its halves, one after the other. Two halves hold
-//                     the activations of one microbatch, so in bytes memory is that of `direct`. Halves stay
-//                     together, so what is left is always an incomplete unit.
+//                     the activations of one microbatch: no rank holds more than p whole ones, as with
+//                     `direct`. Halves stay together, so what is left is always an incomplete unit.
 //
 //   2 ranks, 2 microbatches, F = B      rank 0  0F0 3F1 3B1 0B0
 //                                       rank 1  2F1 1F0 1B0 2B1
@@ -109,7 +110,7 @@ Schedule chimera_schedule() {
   schedule.name = "chimera";
   schedule.title = "Chimera: two directions that fill each other's bubbles, two copies of the weights";
   schedule.paper = "Li and Hoefler, Chimera, arXiv 2107.06925";
-  schedule.memory = "p/2+1 to p microbatches, twice the weights; with pairs 3p/2+1 to 2p (of halves: as many bytes as direct)";
+  schedule.memory = "p/2+1 to p microbatches; forward-doubling 3p/2+1 to 2p, backward-halving as many halves; twice the weights";
   schedule.bubble = "(p-2)/(2m+p-2) where F = B; where B = 2F (p-2)/(1.5m+p-2) with m = p, and with pairs (p-2)/(2m+p-2) where 2p divides m";
   schedule.options = {{"concatenation", "beyond p microbatches: units of p; of 2p, forwards in pairs; or so that a pair is the halves of one (M counts halves)",
                        "direct", {"direct", "forward-doubling", "backward-halving"}},

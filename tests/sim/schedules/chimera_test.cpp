@@ -74,7 +74,7 @@ TEST(Chimera, one_unit_of_the_paper_with_backwards_twice_as_long_takes_its_close
   for (const int p : {2, 4, 6, 8}) EXPECT_EQ(outcome(p, p, "F=1,B=2", kDirect).makespan, (p + 2 * (2 * p - 2)) * kMillisecond) << p;
 }
 
-TEST(Chimera, doubling_holds_twice_the_activations_of_direct_concatenation_at_most) {
+TEST(Chimera, doubling_holds_p_microbatches_more_than_direct_concatenation) {
   // With h for the distance to the nearer end, direct p/2+1+h (of p). Pairs: p + p/2+1+h.
   for (const int p : {2, 4, 6, 8}) {
     const std::vector<std::int32_t> direct = outcome(p, 4 * p, "F=1,B=2", kDirect).peaks;

@@ -55,7 +55,9 @@ TEST(Hanayo, bubbles_are_at_most_those_of_its_paper) {
   for (const Published& row : {Published{4, 1, 0.333}, {4, 2, 0.213}, {4, 4, 0.119}, {8, 1, 0.368}, {8, 2, 0.238}, {8, 4, 0.135}}) {
     const double bubble = 1 - row.ranks * row.waves * 2 * 3 / ticks(row.ranks, row.ranks, row.waves, 2);
     EXPECT_LE(bubble, row.bubble + 0.0005) << row.ranks << " ranks, " << row.waves << " waves";
-    if (row.waves == 1) EXPECT_NEAR(bubble, row.bubble, 0.0005) << row.ranks << " ranks";
+    if (row.waves == 1) {
+      EXPECT_NEAR(bubble, row.bubble, 0.0005) << row.ranks << " ranks";
+    }
   }
 }
 
