@@ -153,6 +153,7 @@ Schedule dualpipe_schedule() {
   schedule.memory = "p+1 stage activations, twice the weights";
   schedule.bubble = "(p/2-1)(F&B+B-3W) idle time on the middle ranks";
   schedule.options = {clip_option()};
+  schedule.stages_per_rank = 2;
   schedule.generate = generate_dualpipe;
   return schedule;
 }

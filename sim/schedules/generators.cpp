@@ -20,6 +20,13 @@ void append_one_f_one_b(std::vector<Op>& row, Stage stage, Microbatch warm_up, M
   for (Microbatch m = microbatches - ahead; m < microbatches; ++m) row.push_back(make_op(Kind::B, stage, m));
 }
 
+std::vector<Microbatch> round_lengths(std::int32_t ranks, Microbatch microbatches) {
+  const std::int32_t rounds = std::max(1, microbatches / ranks);
+  std::vector<Microbatch> lengths(static_cast<std::size_t>(rounds), microbatches / rounds);
+  for (std::int32_t i = 0; i < microbatches % rounds; ++i) ++lengths[static_cast<std::size_t>(i)];
+  return lengths;
+}
+
 ScheduleOption clip_option() {
   return {"clip", "1: clip gradients by global norm, a barrier of all ranks before the updates", "0", {"0", "1"}};
 }

@@ -18,6 +18,10 @@ constexpr Op make_op(Kind kind, Stage stage, Microbatch microbatch) {
 /// then the backwards that are left.
 void append_one_f_one_b(std::vector<Op>& row, Stage stage, Microbatch warm_up, Microbatch microbatches);
 
+/// Rounds of microbatches that a rank with several chunks takes through one chunk after the other:
+/// max(1, floor(m/p)) of them, the first of which have one more where that does not divide m.
+std::vector<Microbatch> round_lengths(std::int32_t ranks, Microbatch microbatches);
+
 /// `clip`: 1 puts a barrier of all ranks before the updates, which is what clipping gradients by
 /// their global norm is.
 ScheduleOption clip_option();

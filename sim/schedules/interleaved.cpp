@@ -30,12 +30,12 @@ namespace {
 class Rounds {
  public:
   Rounds(std::int32_t ranks, Microbatch microbatches, std::int32_t chunks) : ranks_(ranks), chunks_(chunks) {
-    const std::int32_t rounds = std::max(1, microbatches / ranks);
-    first_ = microbatches / rounds + (microbatches % rounds != 0 ? 1 : 0);
+    const std::vector<Microbatch> lengths = round_lengths(ranks, microbatches);
+    first_ = lengths.front();
     order_.reserve(static_cast<std::size_t>(microbatches) * static_cast<std::size_t>(chunks));
     Microbatch begin = 0;
-    for (std::int32_t round = 0; round < rounds; ++round) {
-      const Microbatch end = begin + microbatches / rounds + (round < microbatches % rounds ? 1 : 0);
+    for (const Microbatch length : lengths) {
+      const Microbatch end = begin + length;
       for (std::int32_t chunk = 0; chunk < chunks; ++chunk) {
         for (Microbatch m = begin; m < end; ++m) order_.push_back({chunk, m});
       }

@@ -30,6 +30,7 @@
   add(dualpipe)                    \
   add(dualpipev)                   \
   add(chimera)                     \
+  add(hanayo)                      \
   add(zb_heuristic)                \
   add(zbv_greedy)                  \
   add(v_half)                      \
@@ -104,10 +105,10 @@ void check_shape(const Schedule& schedule, const ScheduleShape& shape) {
   if (shape.microbatches < 1) {
     throw InputError(fmt::format("schedule '{}' for {} microbatches; expected at least 1", schedule.name, shape.microbatches));
   }
-  const auto chunks = shape.options.find("chunks");
-  const auto per_rank = chunks == shape.options.end() ? std::int64_t{1}
-                                                      : static_cast<std::int64_t>(option_number(schedule, shape, "chunks"));
-  const std::int64_t stages = shape.ranks * per_rank;
+  std::int64_t stages = std::int64_t{shape.ranks} * schedule.stages_per_rank;
+  for (const char* multiplies : {"chunks", "waves"}) {
+    if (shape.options.contains(multiplies)) stages *= static_cast<std::int64_t>(option_number(schedule, shape, multiplies));
+  }
   constexpr std::int64_t max_stages = std::numeric_limits<std::int16_t>::max();
   if (stages > max_stages) {
     throw ShapeError(fmt::format("schedule '{}' for {} stages; expected at most {}", schedule.name, stages, max_stages));

@@ -47,6 +47,7 @@ struct Schedule {
   std::string bubble;   ///< closed form, in words
   std::vector<ScheduleOption> options;
   bool local = false;   ///< trains with local losses and auxiliary networks
+  std::int32_t stages_per_rank = 1;  ///< times the value of an option 'chunks' or 'waves'
   bool flush = true;    ///< one update per iteration, when nothing is under way
   bool whole_batches = false;  ///< every microbatch is a batch of its own, with its own update
   bool searched = false;  ///< the order depends on the costs

@@ -51,6 +51,7 @@ Schedule v_schedule(const char* name, const char* title, const char* paper, cons
   schedule.memory = memory;
   schedule.bubble = bubble;
   schedule.options = {clip_option()};
+  schedule.stages_per_rank = 2;
   schedule.searched = true;
   return schedule;
 }

@@ -90,6 +90,7 @@ Schedule zbv_schedule() {
   schedule.memory = "2p stage activations (of 2m), until their W";
   schedule.bubble = "0 inside each rank's span where F = I = W";
   schedule.options = {clip_option()};
+  schedule.stages_per_rank = 2;
   schedule.generate = generate_zbv;
   return schedule;
 }

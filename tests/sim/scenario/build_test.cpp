@@ -251,7 +251,8 @@ TEST(TinyScenarios, have_the_makespans_that_their_comments_state) {
       {"sequential-local-overlapped", {26'000}}, {"sequential-local-blockwise", {56'000}},
       {"eager-1f1b", {33'000}}, {"pipedream-flush", {33'000}}, {"deepspeed", {33'000}}, {"looped-bfs", {28'500}},
       {"interleaved-zb", {25'500}}, {"zb1p", {27'000}}, {"zb-h1", {27'000}}, {"zb-h2", {27'000}}, {"zbv", {25'500}},
-      {"dualpipe", {26'000}}, {"dualpipev", {27'000}}, {"chimera", {18'000}}};
+      {"dualpipe", {26'000}}, {"dualpipev", {27'000}}, {"chimera", {18'000}},
+      {"chimera-pairs", {51'000, 51'000}}, {"hanayo", {30'000, 27'000}}};
   for (const auto& [name, makespans] : stated) {
     const Scenario scenario = read_scenario(kScenarios / "tiny" / (name + ".toml"));
     const auto experiments = build_experiments(scenario);

@@ -82,6 +82,11 @@ TEST(Registry, shapes_must_be_positive_and_not_beyond_what_ops_can_number) {
   EXPECT_THAT(error_for(0, 1, "2"), testing::HasSubstr("0 ranks"));
   EXPECT_THAT(error_for(1, 0, "2"), testing::HasSubstr("0 microbatches"));
   EXPECT_THAT(error_for(20000, 1, "2"), testing::HasSubstr("40000 stages"));
+  // What a schedule has more than one of per rank counts, with or without an option that says so.
+  for (const char* twice : {"zbv", "dualpipe", "dualpipev", "chimera", "hanayo", "v-half"}) {
+    EXPECT_THAT(input_error([&] { generate(find_schedule(twice), {.ranks = 20000, .microbatches = 2}); }), testing::HasSubstr("40000 stages")) << twice;
+  }
+  EXPECT_THAT(input_error([] { generate(find_schedule("hanayo"), {.ranks = 100, .options = {{"waves", "200"}}}); }), testing::HasSubstr("40000 stages"));
   EXPECT_THAT(error_for(1, 1, "1000000000"), testing::HasSubstr("1000000000 stages"));
   EXPECT_THAT(error_for(1000, 2000000000, "1"), testing::HasSubstr("product"));
 }

@@ -1,4 +1,5 @@
-// What tests of searched schedules share: requests with costs, and what comes of them in the simulator.
+// What tests of schedules under costs share: requests with costs, and what comes of them in the simulator;
+// the rows of the oracle table for searched schedules.
 #pragma once
 
 #include <gtest/gtest.h>
