@@ -127,6 +127,8 @@ TEST(Validate, channels_are_the_default_and_then_edges_between_neighbours) {
   EXPECT_EQ(check_channels({{.from = 0, .to = 1}}), "the first channel is that of 0->1; expected the default of all edges");
   EXPECT_EQ(check_channels({{}, {}}), "channel default twice; expected once");
   EXPECT_EQ(check_channels({{}, {.from = 0, .to = 1}, {.from = 0, .to = 1}}), "channel 0->1 twice; expected once");
+  EXPECT_EQ(check_channels({{.capacity = -2}}), "channel default has a capacity of -2 and an eager size of 0; expected none below 0, but -1 for an unbounded capacity");
+  EXPECT_THAT(check_channels({{}, {.from = 0, .to = 1, .eager_bytes = -1}}), testing::StartsWith("channel 0->1 has a capacity of -1 and an eager size of -1; expected"));
   EXPECT_EQ(check_channels({{}, {.from = 0, .to = 2}}), "0->2 are no neighbours; expected a stage and the next one of its chain");
   EXPECT_EQ(check_channels({{}, {.from = 1, .to = 0}}), "1->0 are no neighbours; expected a stage and the next one of its chain");
   EXPECT_EQ(check_channels({{}, {.from = 7, .to = 8}}), "7->8 are no neighbours; expected a stage and the next one of its chain");
