@@ -108,9 +108,22 @@ class Checker {
       }
       if (required) report(place, op, fmt::format("{} without its {}", cell(part), mnemonic(*kinds.begin())));
     };
+    // What another stage of this rank makes must have ended, too: a compound's results appear at its end.
+    const auto need_apart = [&](std::initializer_list<Kind> kinds, Stage from) {
+      for (const Kind kind : kinds) {
+        if (table.find(kind, from, part) != index) continue;
+        report(place, op, fmt::format("{} in one compound with the {} of stage {} that it needs; expected it after", cell(part), mnemonic(kind), from));
+        return;
+      }
+    };
     switch (part.kind) {
       case Kind::F:
         need({Kind::RECV_F}, false);
+        if (program_.profile == Profile::local_serial) {
+          need_apart({Kind::U, Kind::LB, Kind::A, Kind::F}, links.previous[static_cast<std::size_t>(s)]);
+        } else {
+          need_apart({Kind::F}, links.previous[static_cast<std::size_t>(s)]);
+        }
         break;
       case Kind::R:
       case Kind::A:
@@ -121,6 +134,7 @@ class Checker {
         need({Kind::F});
         need({Kind::R}, false);
         need({Kind::RECV_B}, false);
+        if (has_gradients(program_.profile)) need_apart({Kind::I, Kind::B}, links.next[static_cast<std::size_t>(s)]);
         break;
       case Kind::W:
         need({Kind::I});

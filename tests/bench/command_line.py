@@ -115,7 +115,7 @@ class Predict(unittest.TestCase):
         self.assertTrue(result["deadlock"]["mismatches"])
         for mismatch in result["deadlock"]["mismatches"]:
             self.assertRegex(mismatch, r"receive \d+ from rank \d is \dRECV_[FB]\d, but send \d+ of that rank is \dSEND_[FB]\d")
-        self.assertEqual(result["deadlock"]["safe_channels"], ["async"])
+        self.assertEqual(result["deadlock"]["safe_channels"], ["async", "data,eager"])
 
     def test_channels_take_properties(self):
         # Rank 0 makes an entry per ms, rank 1 takes one per 3 ms, from 1 ms on. The last of rank 0's four forwards ends

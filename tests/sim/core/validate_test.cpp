@@ -62,6 +62,15 @@ TEST(Validate, ops_stand_after_what_they_need) {
   EXPECT_EQ(check_rows({"(0F0;0B0)OVERLAP_F_B"}), "rank 0, op 0 ((0F0;0B0)OVERLAP_F_B): 0B0 in one compound with its F; expected it after");
 }
 
+TEST(Validate, a_compound_holds_nothing_that_one_of_its_parts_waits_for) {
+  EXPECT_EQ(check_rows({"(0F0;1F0)OVERLAP_F_B,1B0,0B0"}),
+            "rank 0, op 0 ((0F0;1F0)OVERLAP_F_B): 1F0 in one compound with the F of stage 0 that it needs; expected it after");
+  EXPECT_EQ(check_rows({"0F0,1F0,(1I0;0B0)OVERLAP_F_B,1W0"}),
+            "rank 0, op 2 ((1I0;0B0)OVERLAP_F_B): 0B0 in one compound with the I of stage 1 that it needs; expected it after");
+  EXPECT_EQ(check_rows({"(0F0;0LB0;1F0)OVERLAP_F_B,1LB0"}, "#profile local-serial\n#weights latest\n").substr(0, 10), "rank 0, op");
+  EXPECT_EQ(check_rows({"0F0,1F0,0F1,(1F1;1B0)OVERLAP_F_B,1B1,0B0,0B1"}), "valid");
+}
+
 TEST(Validate, an_update_comes_after_the_backwards_it_applies) {
   EXPECT_EQ(check_rows({"0F0,0F1,0B0,0U,0B1"}), "rank 0, op 3 (0U): update before 0B1; expected it after all forwards and backwards of its stage");
   EXPECT_EQ(check_rows({"0F0,0B0,0U,0U"}), "rank 0, op 3 (0U): second update of the stage in this iteration; expected one, as weights flush");
