@@ -14,6 +14,7 @@
 #include "backend/records.hpp"
 #include "backend/run_control.hpp"
 #include "backend/walker.hpp"
+#include "sim/core/constraints.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
 
@@ -32,6 +33,26 @@ Nanos time_zero(Meetings& start, const std::vector<RankRecord>& records, bool wa
   return zero;
 }
 
+/// Validation takes all messages for eager where a channel has an eager size; the devices know their sizes.
+void require_progress(const Program& program, Ranks& ranks) {
+  if (std::none_of(program.channels.begin(), program.channels.end(), [](const Channel& channel) { return channel.eager_bytes > 0; })) return;
+  const ChainLinks links = chain_links(program);
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(program.stages()), 0);
+  ranks.each([&](Rank rank, Device& device) {
+    Op recv;
+    recv.kind = Kind::RECV_F;
+    recv.microbatch = 0;
+    for (Stage s = 0; s < program.stages(); ++s) {
+      const Stage from = links.previous[static_cast<std::size_t>(s)];
+      if (from < 0 || program.stage_rank[static_cast<std::size_t>(s)] != rank || program.stage_rank[static_cast<std::size_t>(from)] == rank) continue;
+      recv.stage = static_cast<std::int16_t>(s);
+      sizes[static_cast<std::size_t>(from)] = device.example(recv).bytes;
+    }
+  });
+  const std::vector<Finding> findings = check_progress(program, sizes);
+  if (!findings.empty()) throw RunError("with messages of this size: " + describe(findings.front()));
+}
+
 }  // namespace
 
 Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& options) {
@@ -45,6 +66,7 @@ Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& op
   if (!options.cores.empty() && options.cores.size() != program.rows.size()) {
     throw InputError(fmt::format("the program has {} ranks, but cores are given for {}", program.ranks(), options.cores.size()));
   }
+  require_progress(program, ranks);
   const Plan plan = make_plan(program, options.network);
   nvtx_name_categories();
   std::vector<Bell> bells(program.rows.size());

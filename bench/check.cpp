@@ -11,6 +11,7 @@
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
 #include "sim/lower/read_program.hpp"
+#include "sim/lower/safe_channels.hpp"
 #include "sim/lower/send_recv.hpp"
 
 namespace bubblescope {
@@ -30,7 +31,8 @@ std::vector<Finding> findings_of(const Program& program) {
   return findings.empty() ? validate(add_send_recv(program), 3) : findings;
 }
 
-void print(const Options& options, const std::vector<Finding>& findings) {
+/// `safe`: the channels on which it runs; nothing where that was not looked at.
+void print(const Options& options, const std::vector<Finding>& findings, const std::optional<std::vector<std::string>>& safe) {
   const int checked = findings.empty() ? 3 : findings.front().level;
   if (options.json) {
     nlohmann::json levels = nlohmann::json::array();
@@ -39,7 +41,7 @@ void print(const Options& options, const std::vector<Finding>& findings) {
     for (const Finding& finding : findings) {
       list.push_back({{"level", finding.level}, {"rank", finding.rank}, {"position", finding.position}, {"op", finding.op}, {"message", finding.message}, {"cycle", finding.cycle}});
     }
-    print_json({{"schema_version", 1}, {"file", options.file}, {"ok", findings.empty()}, {"levels", levels}, {"findings", list}});
+    print_json({{"schema_version", 1}, {"file", options.file}, {"ok", findings.empty()}, {"levels", levels}, {"findings", list}, {"safe_channels", safe ? nlohmann::json(*safe) : nlohmann::json(nullptr)}});
   } else {
     for (int level = 0; level <= checked; ++level) fmt::print("V{} {:<4} {}\n", level, findings.empty() || level < checked ? "ok" : "FAIL", kLevels[level]);
     for (const Finding& finding : findings) {
@@ -47,6 +49,7 @@ void print(const Options& options, const std::vector<Finding>& findings) {
       for (const std::string& op : finding.cycle) fmt::print("    {} waits for\n", op);
       if (!finding.cycle.empty()) fmt::print("    {}\n", finding.cycle.front());
     }
+    if (safe) fmt::print("{}", safe_channels_text(*safe));
   }
 }
 
@@ -64,7 +67,9 @@ int check(const Options& options) {
     apply_channel(*program, options.flags);
     findings = findings_of(*program);
   }
-  print(options, findings);
+  std::optional<std::vector<std::string>> safe;
+  if (program && (findings.empty() || findings.front().level > 1)) safe = safe_channels(*program);
+  print(options, findings, safe);
   if (!program) throw InputError(findings.front().message);  // bad input, and told where such errors are
   return findings.empty() ? 0 : 1;
 }
@@ -76,7 +81,7 @@ void add_check(CommandLine& line) {
   CLI::App* command = add_command(line, "check", "Validates a schedule file (.csv of PyTorch, .psched): completeness, cycles, channel order, deadlock",
                                   "bubblescope check schedule.csv --channel rank");
   command->add_option("file", options->file, "The schedule")->required()->type_name("FILE");
-  command->add_option("--channel", options->flags.channel, "How transfers wait for each other: async (default), rank, data, edge")->type_name("MODE");
+  add_channel_flag(*command, options->flags);
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options, &line] { line.chosen = [options] { return check(*options); }; });
 }

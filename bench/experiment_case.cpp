@@ -46,7 +46,6 @@ Case make_case(const Experiment& experiment, const Scenario& scenario, const Sch
   result.iterations = flags.iterations;
   result.cluster = build_cluster(scenario);
   if (!flags.latency.empty()) result.cluster.link.latency = parse_duration(flags.latency);
-  apply_channel(result.program, flags);
   return result;
 }
 

@@ -79,7 +79,7 @@ void add_export(CommandLine& line) {
   command->add_option("timeline", options->timeline, "A timeline file")->type_name("TIMELINE.json");
   add_shape_flags(*command, options->flags);
   add_search_flags(*command, options->flags);
-  command->add_option("--channel", options->flags.channel, "Channel mode written into a .psched")->type_name("MODE");
+  add_channel_flag(*command, options->flags);
   add_lower_flag(*command, options->flags);
   add_option_flags(*command, options->flags);
   command->add_option("--as", options->format, "torch-csv, torch-comms-csv, psched; chrome for timelines")->required()->type_name("FORMAT");

@@ -78,6 +78,10 @@ int predict(const Options& options) {
   check_usage(options);
   std::optional<Scenario> scenario;
   if (!options.scenario.empty()) scenario = read_scenario(options.scenario, options.flags.overrides);
+  if (scenario && !options.flags.channel.empty()) {
+    channel_mode(options.flags.channel);  // a mistake in the flag is no mistake of the file
+    scenario->cluster.channel = options.flags.channel;
+  }
   const std::vector<Wanted> wanted = wanted_of(options, scenario);
   const bool all = options.flags.schedule == "all";
   std::vector<Prediction> predictions;
@@ -116,11 +120,7 @@ int predict(const Options& options) {
   for (const std::string& note : notes) fmt::print("{}\n", note);
   for (const Prediction& prediction : predictions) {
     if (prediction.skipped) fmt::print("\n{}: skipped: {}\n", prediction.label, *prediction.skipped);
-    if (prediction.deadlock) {
-      fmt::print("\n{}: deadlock:\n", prediction.label);
-      for (const std::string& op : prediction.deadlock->cycle) fmt::print("  {} waits for\n", op);
-      fmt::print("  {}\n", prediction.deadlock->cycle.front());
-    }
+    if (prediction.deadlock) fmt::print("\n{}", deadlock_text(prediction));
     if (prediction.summary && predictions.size() == 1) fmt::print("\nIdle time by cause, share of the makespan\n{}", to_text(idle_table(prediction)));
   }
   return failed ? 1 : 0;

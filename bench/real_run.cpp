@@ -70,7 +70,7 @@ void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& ex
   std::int64_t states = 0, peak = 0;
   for (const Experiment& experiment : experiments) {
     const Prediction prediction = predict_case(make_case(experiment, scenario, {}));
-    if (prediction.deadlock) throw RunError(fmt::format("{} deadlocks: {}; it is not run", experiment.config.label, fmt::join(prediction.deadlock->cycle, " waits for ")));
+    if (prediction.deadlock) throw RunError("not run; " + deadlock_text(prediction));
     const auto notes = memory_notes(scenario, {prediction});
     if (!notes.empty()) throw RunError(notes.front() + "; it is not run");
     if (!prediction.summary) continue;

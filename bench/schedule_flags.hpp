@@ -30,6 +30,8 @@ void add_shape_flags(CLI::App& command, ScheduleFlags& flags);
 void add_search_flags(CLI::App& command, ScheduleFlags& flags);
 /// Those, --channel and --iterations.
 void add_cost_flags(CLI::App& command, ScheduleFlags& flags);
+/// --channel, for commands that ask whether or how transfers wait; part of the cost flags.
+void add_channel_flag(CLI::App& command, ScheduleFlags& flags);
 /// --lower, for commands that write or predict lowered programs; part of the cost flags.
 void add_lower_flag(CLI::App& command, ScheduleFlags& flags);
 /// --set, for commands that take a scenario.

@@ -2,6 +2,7 @@
 #include "bench/summary.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,9 @@
 #include "analysis/report.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
+#include "sim/engine/timing.hpp"
+#include "sim/lower/passes.hpp"
+#include "sim/lower/safe_channels.hpp"
 
 namespace bubblescope {
 
@@ -65,21 +69,45 @@ Prediction predict_case(const Case& what) {
   prediction.microbatches = what.program.microbatches;
   prediction.chunks = what.program.chunks;
   prediction.iterations = what.iterations;
-  const std::vector<Finding> findings = validate(what.program, 3);
+  const std::vector<std::int64_t> sizes = what.costs.has_bytes() ? output_sizes(what.program, what.costs) : std::vector<std::int64_t>{};
+  // Where the order alone already deadlocks there is nothing to lower.
+  std::vector<Finding> findings = validate(what.program, 2);
+  const Program program = findings.empty() ? lower(what.program, what.lower) : what.program;
+  if (findings.empty()) findings = validate(program, 3);
   if (!findings.empty()) {
-    const Finding& first = findings.front();
-    if (first.level < 2) throw InputError(fmt::format("{}: {}", what.schedule, describe(first)));
-    prediction.deadlock = Deadlock{first.cycle.empty() ? std::vector<std::string>{describe(first)} : first.cycle};
-    return prediction;
-  }
-  Simulation run = simulate(what.iterations > 1 ? repeat_iterations(what.program, what.iterations) : what.program, what.costs, what.cluster);
-  if (run.deadlock) {
+    if (findings.front().level < 2) throw InputError(fmt::format("{}: {}", what.schedule, describe(findings.front())));
+    prediction.deadlock.emplace();
+    for (Finding& finding : findings) {
+      if (finding.cycle.empty()) {
+        prediction.mismatches.push_back(describe(finding));
+      } else {
+        prediction.deadlock->cycle = std::move(finding.cycle);
+      }
+    }
+  } else {
+    Simulation run = simulate(what.iterations > 1 ? repeat_iterations(program, what.iterations) : program, what.costs, what.cluster);
     prediction.deadlock = std::move(run.deadlock);
-    return prediction;
+    if (!prediction.deadlock) {
+      const auto period = steady_period(program, what.costs, what.cluster);
+      prediction.summary = summarize(program, what.costs, std::move(run.timeline), period.value_or(0));
+    }
   }
-  const auto period = steady_period(what.program, what.costs, what.cluster);
-  prediction.summary = summarize(what.program, what.costs, std::move(run.timeline), period.value_or(0));
+  if (prediction.deadlock) prediction.safe_channels = safe_channels(what.program, what.lower, sizes);
   return prediction;
+}
+
+std::string safe_channels_text(const std::vector<std::string>& safe) {
+  if (safe.empty()) return "on no channel do its ops get through and its sends and receives match\n";
+  return fmt::format("without deadlock and with matching orders it runs with --channel {}\n", fmt::join(safe, " or "));
+}
+
+std::string deadlock_text(const Prediction& prediction) {
+  const auto& cycle = prediction.deadlock->cycle;
+  std::string text = fmt::format("{}: {}:\n", prediction.label, cycle.empty() ? "sends and receives do not match" : "deadlock");
+  for (const std::string& op : cycle) text += fmt::format("  {} waits for\n", op);
+  if (!cycle.empty()) text += fmt::format("  {}\n", cycle.front());
+  for (const std::string& mismatch : prediction.mismatches) text += fmt::format("  {}\n", mismatch);
+  return text + safe_channels_text(prediction.safe_channels);
 }
 
 json summary_json(const Summary& summary) {
@@ -117,7 +145,8 @@ json result_json(const Prediction& prediction) {
   } else {
     for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "messages", "sent_bytes", "ranks_detail", "channels"}) result[key] = nullptr;
   }
-  result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}} : json(nullptr);
+  result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}, {"mismatches", prediction.mismatches}, {"safe_channels", prediction.safe_channels}}
+                                           : json(nullptr);
   result["skipped"] = prediction.skipped ? json(*prediction.skipped) : json(nullptr);
   return result;
 }

@@ -23,7 +23,8 @@ namespace bubblescope {
 struct Case {
   std::string label;     ///< `ppll queue=2`
   std::string schedule;  ///< its registry name, or the file it was read from
-  Program program;       ///< one iteration, with sends and receives
+  Program program;       ///< one iteration, with or without sends and receives
+  std::string lower;     ///< passes that place them (sim/lower/passes.hpp)
   StageCosts costs;
   Cluster cluster;
   std::int32_t iterations = 1;
@@ -58,11 +59,18 @@ struct Prediction {
   std::int32_t ranks = 0, microbatches = 0, chunks = 1, iterations = 1;
   std::optional<Summary> summary;
   std::optional<Deadlock> deadlock;
+  std::vector<std::string> mismatches;     ///< of a deadlock: sends and receives whose orders differ
+  std::vector<std::string> safe_channels;  ///< of a deadlock: channel modes without (sim/lower/safe_channels.hpp)
   std::optional<std::string> skipped;
 };
 
-/// Checks (V2, V3: a cycle is a deadlock) and simulates. Throws InputError where the program fails V1.
+/// Checks (V2, V3: a cycle is a deadlock, and so are orders that do not match), lowers and simulates. Throws
+/// InputError where the program fails V1.
 Prediction predict_case(const Case& what);
+/// A deadlock in words: the cycle, what does not match, and the channels that the schedule runs on.
+std::string deadlock_text(const Prediction& prediction);
+/// The last of these: ends in a newline. `safe` as from `safe_channels`.
+std::string safe_channels_text(const std::vector<std::string>& safe);
 
 /// The result object of `predict --json` (design: one schema for predictions and measurements).
 nlohmann::json result_json(const Prediction& prediction);

@@ -101,10 +101,10 @@ class Checker {
                    const Op& part) {
     const Stage s = part.stage;
     const bool interlocks = program_.profile == Profile::interlocking;
-    const auto need = [&](std::initializer_list<Kind> kinds, bool required = true) {
+    const auto need = [&](std::initializer_list<Kind> kinds, bool required, const Op& of) {
       for (const Kind kind : kinds) {
         const bool of_loss = kind == Kind::B || kind == Kind::RECV_B;
-        const OpIndex found = table.find(kind, s, interlocks && !of_loss ? without_loss(part) : part);
+        const OpIndex found = table.find(kind, s, interlocks && !of_loss ? without_loss(of) : of);
         if (found < 0) continue;
         if (found > index) report(place, op, fmt::format("{} before its {}; expected it after", cell(part), mnemonic(kind)));
         if (found == index) {
@@ -114,28 +114,45 @@ class Checker {
       }
       if (required) report(place, op, fmt::format("{} without its {}", cell(part), mnemonic(*kinds.begin())));
     };
+    // What another stage of this rank makes must have ended, too: a compound's results appear at its end.
+    const auto need_apart = [&](std::initializer_list<Kind> kinds, Stage from, const Op& of) {
+      for (const Kind kind : kinds) {
+        if (table.find(kind, from, of) != index) continue;
+        report(place, op, fmt::format("{} in one compound with the {} of stage {} that it needs; expected it after", cell(part), mnemonic(kind), from));
+        return;
+      }
+    };
     switch (part.kind) {
       case Kind::F: {
-        const OpIndex received = table.find(Kind::RECV_F, s, source_of(program_, part));
-        if (received > index) report(place, op, fmt::format("{} before the RECV_F of its input; expected it after", cell(part)));
+        const Op source = source_of(program_, part);
+        need({Kind::RECV_F}, false, source);
+        const Stage previous = links.previous[static_cast<std::size_t>(s)];
+        if (program_.profile == Profile::local_serial) {
+          need_apart({Kind::U, Kind::LB, Kind::A, Kind::F}, previous, source);
+        } else {
+          need_apart({Kind::F}, previous, source);
+        }
         break;
       }
       case Kind::R:
       case Kind::A:
-        need({Kind::F});
+        need({Kind::F}, true, part);
         break;
       case Kind::B:
       case Kind::I:
-        need({Kind::F});
-        need({Kind::R}, false);
-        need({Kind::RECV_B}, false);
+        need({Kind::F}, true, part);
+        need({Kind::R}, false, part);
+        need({Kind::RECV_B}, false, part);
+        if (has_gradients(program_.profile) && !(interlocks && interlocking_.own(part))) {
+          need_apart({Kind::I, Kind::B}, links.next[static_cast<std::size_t>(s)], part);
+        }
         break;
       case Kind::W:
-        need({Kind::I});
+        need({Kind::I}, true, part);
         break;
       case Kind::LB:
-        need({Kind::F});
-        need({Kind::A}, false);
+        need({Kind::F}, true, part);
+        need({Kind::A}, false, part);
         break;
       case Kind::U:
         if (part.microbatch >= 0 && interlocks) {
@@ -144,18 +161,18 @@ class Checker {
           const OpIndex found = table.find(Kind::B, s, last);
           if (found < 0 || found > index) report(place, op, fmt::format("{} before the last B of its microbatch; expected it after", cell(part)));
         } else if (part.microbatch >= 0) {
-          need({Kind::LB, Kind::W, Kind::B});
+          need({Kind::LB, Kind::W, Kind::B}, true, part);
         }
         break;
       case Kind::SEND_F:
         if (program_.profile == Profile::local_serial) {
-          need({Kind::U, Kind::LB, Kind::A, Kind::F});
+          need({Kind::U, Kind::LB, Kind::A, Kind::F}, true, part);
         } else {
-          need({Kind::F});
+          need({Kind::F}, true, part);
         }
         break;
       case Kind::SEND_B:
-        need({Kind::I, Kind::B});
+        need({Kind::I, Kind::B}, true, part);
         break;
       default:
         break;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
+#include <utility>
 
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
@@ -61,10 +63,18 @@ class Builder {
     return channel.capacity == 0 && (channel.eager_bytes <= 0 || message_bytes(op) > channel.eager_bytes);
   }
 
+  /// The number of the FIFO of sends to, or receives from, a peer; numbered as they come up, as most pairs of
+  /// ranks have none.
+  std::int32_t edge_fifo(Rank rank, const Op& op, Rank peer) {
+    if (edge_fifo_of_.empty()) edge_fifo_of_.assign(at(4 * program_.stages()), -1);
+    std::int32_t& known = edge_fifo_of_[at(4 * op.stage + static_cast<int>(op.kind) - static_cast<int>(Kind::SEND_F))];
+    if (known < 0) known = edge_fifos_.try_emplace({rank, is_send(op.kind), peer}, static_cast<std::int32_t>(edge_fifos_.size())).first->second;
+    return known;
+  }
+
   void choose_sequences() {
     const std::int32_t p = program_.ranks();
     const std::int32_t copies = p, collectives = 2 * p, by_rank = 3 * p, by_data = 4 * p, by_edge = 6 * p;
-    bool any_edge = false;
     OpIndex index = 0;
     for (Rank r = 0; r < p; ++r) {
       for (const Op& op : program_.rows[at(r)]) {
@@ -86,8 +96,7 @@ class Builder {
             } else if (fifo == Fifo::data) {
               sequence = by_data + 2 * r + (carries_activation(op.kind) ? 0 : 1);
             } else if (fifo == Fifo::edge) {
-              sequence = by_edge + (2 * r + (send ? 0 : 1)) * p + graph_.peer[at(index)];
-              any_edge = true;
+              sequence = by_edge + edge_fifo(r, op, graph_.peer[at(index)]);
             }
             const bool joint = rendezvous(op, channel);
             graph_.transfer[at(index)] = !send ? (joint ? Transfer::recv_joint : Transfer::recv_wait)
@@ -112,7 +121,7 @@ class Builder {
         ++index;
       }
     }
-    graph_.sequence_first.assign(at(any_edge ? by_edge + 2 * p * p : by_edge) + 1, 0);
+    graph_.sequence_first.assign(at(by_edge) + edge_fifos_.size() + 1, 0);
   }
 
   void fill_sequences() {
@@ -259,6 +268,8 @@ class Builder {
   Dependencies dependencies_;
   ConstraintGraph graph_;
   std::vector<const Channel*> edges_;  // stage -> channel to the next one
+  std::map<std::tuple<Rank, bool, Rank>, std::int32_t> edge_fifos_;
+  std::vector<std::int32_t> edge_fifo_of_;  // stage and kind of transfer -> its number in them, once known
   std::vector<OpIndex> consumers_;  // receive -> the op that uses it
   std::vector<OpIndex> receives_;   // send -> its receive
 };

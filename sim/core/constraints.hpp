@@ -71,8 +71,8 @@ struct ConstraintGraph {
 /// all are where a channel has an eager size.
 ConstraintGraph constraint_graph(const Program& program, std::span<const std::int64_t> output_bytes = {});
 
-/// V2 and V3 of a Program that passed V1: cycles among the ops whatever the channels, then per
-/// channel whether the k-th send is the k-th receive, then deadlock under the channels' rules.
-std::vector<Finding> check_progress(const Program& program);
+/// V2 and V3 of a Program that passed V1: cycles among the ops whatever the channels, then per channel whether
+/// the k-th send is the k-th receive, and deadlock under its rules. `output_bytes` as for `constraint_graph`.
+std::vector<Finding> check_progress(const Program& program, std::span<const std::int64_t> output_bytes = {});
 
 }  // namespace bubblescope

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "sim/core/error.hpp"
-
 namespace bubblescope {
 
 const std::vector<std::string>& profile_names() {
@@ -23,24 +21,6 @@ std::string edge_text(const Channel& channel) {
 
 std::string not_neighbours(const Channel& channel) {
   return fmt::format("{} are no neighbours; expected a stage and the next one of its chain", edge_text(channel));
-}
-
-std::vector<std::string> channel_mode_names() { return {"async", "rank", "data", "edge"}; }
-
-Channel channel_mode(std::string_view name) {
-  Channel channel;
-  if (name == "async") return channel;
-  channel.capacity = 0;
-  if (name == "rank") {
-    channel.fifo = Fifo::rank;
-  } else if (name == "data") {
-    channel.fifo = Fifo::data;
-  } else if (name == "edge") {
-    channel.fifo = Fifo::edge;
-  } else {
-    throw InputError(fmt::format("unknown channel mode '{}'; expected async, rank, data or edge{}", name, suggestion(name, channel_mode_names())));
-  }
-  return channel;
 }
 
 std::size_t Program::op_count() const {

@@ -70,7 +70,7 @@ void check_order(const Program& program, std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::vector<Finding> check_progress(const Program& program) {
+std::vector<Finding> check_progress(const Program& program, std::span<const std::int64_t> output_bytes) {
   std::vector<Finding> findings;
   Untimed visitor;
   {
@@ -83,8 +83,7 @@ std::vector<Finding> check_progress(const Program& program) {
     }
   }
   check_order(program, findings);
-  if (!findings.empty()) return findings;
-  const ConstraintGraph graph = constraint_graph(program);
+  const ConstraintGraph graph = constraint_graph(program, output_bytes);
   if (const WaitCycle cycle = sweep(graph, visitor); !cycle.empty()) {
     findings.push_back(cycle_finding(program, graph, cycle, 3, "ops wait for each other under the channels' rules: a deadlock"));
   }

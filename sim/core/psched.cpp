@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "sim/core/channel_mode.hpp"
 #include "sim/core/psched_words.hpp"
 
 namespace bubblescope {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sim/core/cells.hpp"
+#include "sim/core/channel_mode.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/psched.hpp"
 #include "sim/core/psched_words.hpp"
@@ -166,20 +167,7 @@ class Reader {
       const std::size_t equals = std::min(pieces[i].text.find('='), pieces[i].text.size());
       const TextPiece key = pieces[i].part(0, equals);
       const TextPiece what = pieces[i].part(std::min(equals + 1, pieces[i].text.size()));
-      if (key.text == "fifo") {
-        channel.fifo = choice<Fifo>(what, kFifos);
-      } else if (key.text == "capacity") {
-        channel.capacity = what.text == "unbounded" ? kUnbounded : number<std::int32_t>(what, 0);
-      } else if (key.text == "eager") {
-        channel.eager_bytes = number<std::int64_t>(what, 0);
-      } else if (key.text == "receive") {
-        channel.receive = choice<Receive>(what, kReceives);
-      } else if (key.text == "send") {
-        channel.send = choice<Send>(what, kSends);
-      } else {
-        fail(key, fmt::format("unknown property {} of a channel; expected {}{}", in_quotes(key.text),
-                              fmt::join(kChannelKeys, ", "), suggestion(key.text, kChannelKeys)));
-      }
+      if (const auto error = set_property(channel, key.text, what.text)) fail(error->in_key ? key : what, error->message);
     }
     channels_.push_back({channel, edge});
   }

@@ -8,10 +8,6 @@ namespace bubblescope::psched {
 
 inline const std::vector<std::string> kWeights{"flush", "latest", "stash", "double-buffered"};
 inline const std::vector<std::string> kOrderings{"in-order", "priority", "self-timed"};
-inline const std::vector<std::string> kFifos{"none", "rank", "data", "edge"};
-inline const std::vector<std::string> kReceives{"posted", "use"};
-inline const std::vector<std::string> kSends{"immediate", "commit", "hold"};
-inline const std::vector<std::string> kChannelKeys{"fifo", "capacity", "eager", "receive", "send"};
 inline const std::vector<std::string> kDirectives{"psched", "schedule", "ranks",      "microbatches", "iterations", "chunks",
                                            "profile", "weights", "ordering",   "stage-rank",   "chain",      "channel",
                                            "overlap", "sources"};

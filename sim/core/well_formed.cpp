@@ -68,6 +68,9 @@ class Checker {
         findings_.report(fmt::format("the first channel is that of {}; expected the default of all edges", edge_text(channel)));
       } else if (!seen.insert({channel.from, channel.to}).second) {
         findings_.report(fmt::format("channel {} twice; expected once", edge_text(channel)));
+      } else if (channel.capacity < kUnbounded || channel.eager_bytes < 0) {
+        findings_.report(fmt::format("channel {} has a capacity of {} and an eager size of {}; expected none below 0, but {} for an unbounded capacity", edge_text(channel),
+                                     channel.capacity, channel.eager_bytes, kUnbounded));
       } else if (!is_default && (!stage || links.next[static_cast<std::size_t>(channel.from)] != channel.to)) {
         findings_.report(not_neighbours(channel));
       }

@@ -13,18 +13,19 @@
 namespace bubblescope {
 namespace {
 
-/// The boundary sizes that decide which messages are eager; empty where no channel asks.
+/// The sizes that decide which messages are eager; empty where no channel asks.
 std::vector<std::int64_t> eager_sizes(const Program& program, const StageCosts& costs) {
-  std::vector<std::int64_t> sizes;
-  for (const Channel& channel : program.channels) {
-    if (channel.eager_bytes <= 0) continue;
-    for (Stage s = 0; s < program.stages(); ++s) sizes.push_back(s < costs.stages() ? costs.bytes(s).output : 0);
-    break;
-  }
-  return sizes;
+  const bool asked = std::any_of(program.channels.begin(), program.channels.end(), [](const Channel& channel) { return channel.eager_bytes > 0; });
+  return asked ? output_sizes(program, costs) : std::vector<std::int64_t>{};
 }
 
 }  // namespace
+
+std::vector<std::int64_t> output_sizes(const Program& program, const StageCosts& costs) {
+  std::vector<std::int64_t> sizes;
+  for (Stage s = 0; s < program.stages(); ++s) sizes.push_back(s < costs.stages() ? costs.bytes(s).output : 0);
+  return sizes;
+}
 
 Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing) {
   Timeline timeline = empty_timeline(program, "predicted");

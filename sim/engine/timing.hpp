@@ -84,6 +84,9 @@ class Timing {
   std::vector<Issue> issue_;
 };
 
+/// Bytes that every stage of `program` sends forward, as `constraint_graph` takes them.
+std::vector<std::int64_t> output_sizes(const Program& program, const StageCosts& costs);
+
 /// The Timeline of a run: one compute and one communication track per rank, others where used.
 Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing);
 

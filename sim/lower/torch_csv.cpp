@@ -23,22 +23,37 @@ bool is_torch_comm(Kind kind) {
 
 // ---- writing ----
 
-/// What PyTorch's files cannot say about a whole Program.
-void require_expressible(const Program& program) {
-  if (program.chains.size() != 1) {
-    throw InputError(fmt::format("{} chains; PyTorch's schedule files hold one", program.chains.size()));
-  }
-  const auto& chain = program.chains.front();
-  for (std::size_t i = 0; i < chain.size(); ++i) {
-    if (chain[i] != static_cast<Stage>(i)) {
-      throw InputError("the chain's stages are not numbered 0, 1, 2, ...; PyTorch's schedule files know no other order");
-    }
-  }
-}
-
 [[noreturn]] void refuse(const Program& program, Rank rank, std::size_t position, const std::string& why) {
   const Op& op = program.rows[static_cast<std::size_t>(rank)][position];
   throw InputError(fmt::format("rank {}, op {} ({}): {}", rank, position, cell(program, op), why));
+}
+
+/// Refuses the first op of a stage that is not `right`, or where no row has one the whole.
+template <typename Right>
+[[noreturn]] void refuse_stages(const Program& program, const std::string& why, Right right) {
+  for (Rank r = 0; r < program.ranks(); ++r) {
+    const auto& row = program.rows[static_cast<std::size_t>(r)];
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      for (const Op& part : program.parts_of(row[i])) {
+        if (part.stage >= 0 && part.stage < program.stages() && !right(part.stage)) refuse(program, r, i, why);
+      }
+    }
+  }
+  throw InputError(why);
+}
+
+/// What PyTorch's files cannot say about a whole Program.
+void require_expressible(const Program& program) {
+  if (program.chains.size() != 1) {
+    const auto chain_of = chain_links(program).chain;
+    refuse_stages(program, fmt::format("{} chains; PyTorch's schedule files hold one", program.chains.size()),
+                  [&](Stage stage) { return chain_of[static_cast<std::size_t>(stage)] == 0; });
+  }
+  const auto& chain = program.chains.front();
+  const auto in_place = [&](Stage stage) { return static_cast<std::size_t>(stage) < chain.size() && chain[static_cast<std::size_t>(stage)] == stage; };
+  for (Stage s = 0; s < static_cast<Stage>(chain.size()); ++s) {
+    if (!in_place(s)) refuse_stages(program, "the chain's stages are not numbered 0, 1, 2, ...; PyTorch's schedule files know no other order", in_place);
+  }
 }
 
 void require_word(const Program& program, Rank rank, std::size_t position, const Op& op, TorchFormat format) {
@@ -90,18 +105,21 @@ class Reader {
 
   Op read_compound(const TextPiece& piece) {
     const auto compound = split_compound(piece);
-    if (!compound || compound->rest.text != mnemonic(Kind::OVERLAP_F_B)) {
+    const auto kind = compound ? kind_from_mnemonic(compound->rest.text) : std::nullopt;
+    if (!kind || !is_compound(*kind)) {
       fail_at(file_, piece, fmt::format("{} is not a cell; expected one such as (0F7;7B3)OVERLAP_F_B", in_quotes(piece.text)));
     }
+    const bool batch = *kind == Kind::BATCH_P2P;  // of a proposal (pull request 175572); no engine takes it
     std::vector<Op> parts;
     for (const TextPiece& part : compound->parts) {
       parts.push_back(read_simple(part));
-      if (!is_torch_compute(parts.back().kind)) {
-        fail_at(file_, part, fmt::format("{} in a compound; expected F, I, W or B", in_quotes(part.text)));
+      const Kind inside = parts.back().kind;
+      if (batch ? !is_send(inside) && !is_recv(inside) : !is_torch_compute(inside)) {
+        fail_at(file_, part, fmt::format("{} in a compound; expected {}", in_quotes(part.text), batch ? "sends and receives" : "F, I, W or B"));
       }
       ++cells_;
     }
-    return program_.make_compound(Kind::OVERLAP_F_B, parts);
+    return program_.make_compound(*kind, parts);
   }
 
   Op read_simple(const TextPiece& piece) {

@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "sim/core/error.hpp"
+#include "sim/core/program.hpp"
 #include "sim/scenario/build.hpp"
 #include "sim/schedules/registry.hpp"
 #include "sim/workload/auxiliary.hpp"
@@ -150,6 +151,11 @@ void check_cluster(const Context& context) {
     device_spec(hardware(scenario.cluster.device), precision_from_name(scenario.training.precision));
   } catch (const InputError& error) {
     context.fail(context.given("training.precision") ? "training.precision" : "cluster.device", error.what());
+  }
+  try {
+    channel_mode(scenario.cluster.channel);
+  } catch (const InputError& error) {
+    context.fail("cluster.channel", error.what());
   }
 }
 

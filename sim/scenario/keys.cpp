@@ -262,10 +262,11 @@ std::vector<Key> make_keys() {
           .minimum = kLeastEfficiency, .maximum = 1,
           .meaning = "Share of the device's memory bandwidth that analytic costs assume. The lower it is beside "
                      "`efficiency`, the more a stage's time follows its activations and not its work."}),
-      row<Machine<&C::channel>>({.section = "cluster", .name = "channel", .choices = channel_mode_names,
+      row<Machine<&C::channel>>({.section = "cluster", .name = "channel", .choices = channel_mode_names, .open = true,
           .meaning = "How transfers of pipelines wait for each other: not at all (`async`), or as rendezvous in one "
-                     "queue per rank (`rank`), per kind of data (`data`) or per directed edge (`edge`). Local "
-                     "schedules have queues of their own."}),
+                     "queue per rank (`rank`), per kind of data (`data`) or per directed edge (`edge`). "
+                     "Properties may follow, as `.psched` has them: `\"rank,eager=64KiB\"`, "
+                     "`\"edge,capacity=2,send=commit\"`. Local schedules have queues of their own."}),
       // [partition]
       row<Cut<&PartitionConfig::method>>({.section = "partition", .name = "method", .choices = partition_names,
           .meaning = "`flops`: equal work; `layers`: equal numbers of layers; `reference`: the split published for "

@@ -10,10 +10,10 @@
 
 #include "sim/core/error.hpp"
 #include "sim/core/read_file.hpp"
+#include "sim/core/units.hpp"
 #include "sim/scenario/check.hpp"
 #include "sim/scenario/keys.hpp"
 #include "sim/scenario/overrides.hpp"
-#include "sim/scenario/units.hpp"
 #include "sim/schedules/registry.hpp"
 
 namespace bubblescope {

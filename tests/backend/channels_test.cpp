@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "sim/core/costs.hpp"
+#include "sim/core/psched.hpp"
+#include "sim/engine/simulate.hpp"
 #include "sim/lower/read_program.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
@@ -30,7 +32,7 @@ struct Outcome {
 class VirtualRun {
  public:
   VirtualRun(const Program& program, const StageCosts& costs, const Cluster& network)
-      : costs_(costs), plan_(make_plan(program, network)), bells_(program.rows.size()), channels_(plan_, bells_), ranks_(program.rows.size()) {}
+      : costs_(costs), links_(chain_links(program)), plan_(make_plan(program, network)), bells_(program.rows.size()), channels_(plan_, bells_), ranks_(program.rows.size()) {}
 
   Outcome run(std::int64_t walks, const std::vector<Rank>& visit) {
     for (bool progress = true; progress;) {
@@ -91,7 +93,7 @@ class VirtualRun {
       }
       case Action::send: {
         const Message& message = plan_.messages[static_cast<std::size_t>(step.message)];
-        if (!state.begun) channels_.offer(step.message, state.walk, {}, state.clock, {});
+        if (!state.begun) channels_.offer(step.message, state.walk, {nullptr, costs_.bytes(boundary_stage(links_, message.send)).output}, state.clock, {});
         state.begun = true;
         if (plan_.edges[static_cast<std::size_t>(message.edge)].rules.send != Send::holding) return true;
         const Delivery delivery = channels_.delivery(step.message, state.walk);
@@ -114,6 +116,7 @@ class VirtualRun {
   }
 
   StageCosts costs_;
+  ChainLinks links_;
   Plan plan_;
   std::vector<Bell> bells_;
   Channels channels_;
@@ -170,6 +173,66 @@ TEST(Channels, pipelines_take_the_oracles_time_in_every_channel_mode) {
     }
   }
   EXPECT_EQ(compared, 57 * 4);
+}
+
+/// All channels there are: every FIFO, no credit, a rendezvous and room for one or three, eager or not, posted or at
+/// use, and all that a send may do.
+std::vector<Channel> all_channels() {
+  std::vector<Channel> all;
+  for (int fifo = 0; fifo < 4; ++fifo) {
+    for (const std::int32_t capacity : {kUnbounded, 0, 1, 3}) {
+      for (const std::int64_t eager : {0, 600}) {
+        for (int receive = 0; receive < 2; ++receive) {
+          for (int send = 0; send < 3; ++send) {
+            all.push_back({.fifo = static_cast<Fifo>(fifo), .capacity = capacity, .eager_bytes = eager, .receive = static_cast<Receive>(receive), .send = static_cast<Send>(send)});
+          }
+        }
+      }
+    }
+  }
+  return all;
+}
+
+// The state machine and the simulator's constraint graph are two forms of the same rules: they agree on who
+// deadlocks, and on when every rank starts and ends.
+TEST(Channels, every_combination_of_properties_takes_as_long_as_the_simulator_says) {
+  int ran = 0, stuck = 0;
+  std::uint32_t seed = 1;
+  const auto random = [&seed](std::uint32_t below) { return static_cast<Nanos>((seed = seed * 1664525 + 1013904223) >> 8) % below; };
+  for (const Channel& channel : all_channels()) {
+    for (const char* name : {"gpipe", "1f1b", "interleaved-1f1b", "zbv", "chimera"}) {
+      ScheduleShape shape;
+      shape.ranks = 2;
+      shape.microbatches = 4;
+      Program program = generate(find_schedule(name), std::move(shape));
+      program.channels = {channel};
+      program = add_send_recv(program);
+      StageCosts costs(program.stages());
+      for (Stage s = 0; s < program.stages(); ++s) {
+        for (const Kind kind : {Kind::F, Kind::B, Kind::I, Kind::W}) costs.at(s, kind).duration = 1 + random(1000);
+        costs.bytes(s).output = 500 + 200 * random(2);
+      }
+      const Cluster network = uniform_cluster(2, {random(300), random(2) == 0 ? 0 : 1e9});
+      const Simulation expected = simulate(program, costs, network);
+      const Outcome outcome = VirtualRun(program, costs, network).run(1, ascending(2));
+      SCOPED_TRACE(std::string(name) + "\n" + to_psched(program));
+      ASSERT_EQ(outcome.complete, !expected.deadlock.has_value());
+      ++(outcome.complete ? ran : stuck);
+      if (!outcome.complete) continue;
+      std::vector<Nanos> first(2, -1), last(2, 0);
+      for (const Span& span : expected.timeline.spans) {
+        if (!is_compute(span.op.kind)) continue;
+        const auto rank = static_cast<std::size_t>(expected.timeline.tracks[static_cast<std::size_t>(span.track)].rank);
+        first[rank] = first[rank] < 0 ? span.start : std::min(first[rank], span.start);
+        last[rank] = std::max(last[rank], span.end);
+      }
+      ASSERT_EQ(outcome.first_start, first);
+      ASSERT_EQ(outcome.last_end, last);
+    }
+  }
+  EXPECT_EQ(ran + stuck, 4 * 4 * 2 * 2 * 3 * 5);
+  EXPECT_GT(ran, 500);
+  EXPECT_GT(stuck, 10);
 }
 
 Program ppll(std::int32_t ranks, std::int32_t microbatches, std::int32_t queue, bool late) {

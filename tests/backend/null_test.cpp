@@ -1,6 +1,7 @@
 // Conformance: every registered schedule really runs, op by op, under every channel it may use.
 #include "backend/null.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,7 +12,9 @@
 
 #include "backend/clock.hpp"
 #include "backend/executor.hpp"
+#include "sim/core/constraints.hpp"
 #include "sim/core/dependencies.hpp"
+#include "sim/core/error.hpp"
 #include "sim/core/op_table.hpp"
 #include "sim/core/validate.hpp"
 #include "sim/lower/copy_reduction.hpp"
@@ -169,6 +172,33 @@ TEST(Null, runs_pipelines_in_every_channel_mode_that_does_not_deadlock) {
     }
   }
   EXPECT_GE(ran, 12);
+}
+
+TEST(Null, runs_every_combination_of_a_channels_properties_that_does_not_deadlock) {
+  int ran = 0, refused = 0;
+  for (const char* fifo : {"async", "rank", "data", "edge"}) {
+    for (const char* capacity : {"unbounded", "0", "1", "3"}) {
+      for (const char* eager : {"0", "600", "1000"}) {  // messages have 1000 bytes
+        for (const char* receive : {"posted", "use"}) {
+          for (const char* send : {"immediate", "commit", "hold"}) {
+            const std::string mode = fmt::format("{},capacity={},eager={},receive={},send={}", fifo, capacity, eager, receive, send);
+            Program program = scheduled(find_schedule("1f1b"), 2);
+            program.channels = {channel_mode(mode)};
+            program = add_send_recv(program);
+            if (check_progress(program, std::vector<std::int64_t>(2, 1000)).empty()) {
+              expect_conformance(program, mode);
+              ++ran;
+            } else {
+              EXPECT_THROW(run_null(program, 1, {}), RunError) << mode;
+              ++refused;
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(ran, 100);
+  EXPECT_GT(refused, 10);
 }
 
 TEST(Null, queues_never_hold_more_than_their_capacity) {

@@ -42,22 +42,36 @@ class Predict(unittest.TestCase):
         self.assertAlmostEqual(result["bubble"]["internal"], 18 / 114)
 
     def test_channel_modes_of_the_oracle_table(self):
+        folder = SOURCE / "tests/data/oracles"
+        checked = 0
+        for row in (folder / "channel_modes.csv").read_text().splitlines()[1:]:
+            cells = row.split(",")
+            for mode, expected in zip(["async", "rank", "data", "edge"], cells[5:9]):
+                with self.subTest(schedule=cells[0], latency=cells[4], mode=mode):
+                    _, (result,) = results("predict", "--program", folder / f"orders/{cells[0]}_p4_m8.csv", *SLOTS, "--latency", cells[4], "--channel", mode)
+                    self.assertEqual((result["ranks"], result["microbatches"], result["chunks"]), tuple(map(int, cells[1:4])))
+                    self.assertEqual(result["makespan_ns"], round(float(expected) * MS))
+                    checked += 1
+        self.assertEqual(checked, 4 * 57)
+
+    def test_channel_modes_of_schedules_made_here(self):
+        # The rows of the table whose order follows from the shape alone.
         table = (SOURCE / "tests/data/oracles/channel_modes.csv").read_text().splitlines()
-        names = {"gpipe": ("gpipe", None), "1f1b": ("1f1b", None), "interleaved1f1b_v2": ("interleaved-1f1b", 2), "interleaved1f1b_v4": ("interleaved-1f1b", 4)}
+        names = {"gpipe": ["gpipe"], "1f1b": ["1f1b"], "eager1f1b": ["eager-1f1b"], "zb1p_torch": ["zb1p"], "zbv_torch": ["zbv"], "dualpipev": ["dualpipev"],
+                 **{f"{row}_v{v}": [name, "--chunks", v] for v in [2, 4]
+                    for row, name in [("loopedbfs", "looped-bfs"), ("interleaved1f1b", "interleaved-1f1b"), ("interleavedzb", "interleaved-zb")]}}
         checked = 0
         for row in table:
             cells = row.split(",")
             if cells[0] not in names:
                 continue
-            schedule, chunks = names[cells[0]]
             for mode, expected in zip(["async", "rank", "data", "edge"], cells[5:9]):
                 with self.subTest(schedule=cells[0], latency=cells[4], mode=mode):
-                    extra = ["--chunks", chunks] if chunks else []
-                    _, (result,) = results("predict", "--schedule", schedule, "--ranks", cells[1], "--microbatches", cells[2], *SLOTS,
-                                           "--latency", cells[4], "--channel", mode, *extra)
+                    _, (result,) = results("predict", "--schedule", *names[cells[0]], "--ranks", cells[1], "--microbatches", cells[2], *SLOTS,
+                                           "--latency", cells[4], "--channel", mode)
                     self.assertEqual(result["makespan_ns"], round(float(expected) * MS))
                     checked += 1
-        self.assertGreaterEqual(checked, 16)
+        self.assertEqual(checked, 4 * 3 * 12)
 
     def test_costs_by_rank_and_iterations(self):
         # Serial local learning: the sum of all steps, 1+2 and 2+2, per batch.
@@ -80,7 +94,53 @@ class Predict(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertIsNone(result["makespan_ns"])
             self.assertGreaterEqual(len(result["deadlock"]["cycle"]), 2)
-            self.assertEqual(run("check", file).returncode, 1)
+            self.assertEqual(result["deadlock"]["safe_channels"], [])
+            answer = run("check", file)
+            self.assertEqual(answer.returncode, 1)
+            self.assertIn("on no channel", answer.stdout)
+
+    def test_a_deadlock_of_the_channels_names_those_that_are_safe(self):
+        # Deferred receives: 1F1B waits for itself on one FIFO; those of the V are received in another order.
+        shape = ["predict", "--ranks", 4, "--microbatches", 8, *SLOTS, "--lower", "defer-receives", "--schedule"]
+        code, (result,) = results(*shape, "1f1b", "--channel", "rank")
+        self.assertEqual(code, 1)
+        deadlock = result["deadlock"]
+        self.assertGreaterEqual(len(deadlock["cycle"]), 2)
+        self.assertEqual(deadlock["mismatches"], [])
+        self.assertEqual(deadlock["safe_channels"], ["async", "rank,eager", "data", "edge"])
+        for mode in deadlock["safe_channels"]:
+            self.assertEqual(results(*shape, "1f1b", "--channel", mode)[0], 0, mode)
+        answer = run(*shape, "1f1b", "--channel", "rank")
+        self.assertIn("it runs with --channel async or rank,eager or data or edge", answer.stdout)
+        code, (result,) = results(*shape, "zbv", "--channel", "edge")
+        self.assertEqual(code, 1)
+        self.assertTrue(result["deadlock"]["mismatches"])
+        for mismatch in result["deadlock"]["mismatches"]:
+            self.assertRegex(mismatch, r"receive \d+ from rank \d is \dRECV_[FB]\d, but send \d+ of that rank is \dSEND_[FB]\d")
+        self.assertEqual(result["deadlock"]["safe_channels"], ["async", "data,eager"])
+
+    def test_channels_take_properties(self):
+        # Rank 0 makes an entry per ms, rank 1 takes one per 3 ms, from 1 ms on. The last of rank 0's four forwards ends
+        # where the one before it has been accepted: with room for Q when forward 3-1-Q of rank 1 has started, on a
+        # rendezvous when rank 1 has finished forward 1; and 4 ms after it began where nothing holds it.
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "stream.psched"
+            file.write_text("#psched 1\n#profile forward-only\n0F0,0F1,0F2,0F3\n1F0,1F1,1F2,1F3\n")
+            held = ",receive=use,send=hold"
+            for mode, end in [("edge" + held, 8), ("edge,capacity=1" + held, 5), ("async,capacity=1" + held, 5), ("rank,capacity=2" + held, 4), ("edge,eager=1KiB" + held, 4),
+                              ("edge,capacity=1,eager" + held, 4), ("edge,capacity=unbounded" + held, 4), ("edge,receive=use,send=commit", 4), ("edge,receive=use", 4), ("data", 4)]:
+                with self.subTest(mode=mode):
+                    code, (result,) = results("predict", "--program", file, "--cost", "F=1:3", "--channel", mode)
+                    self.assertEqual((code, result["ranks_detail"][0]["span_ns"], result["makespan_ns"]), (0, end * MS, 13 * MS))
+
+    def test_a_scenario_and_a_flag_take_the_same_channels(self):
+        scenario, mode = SOURCE / "scenarios/tiny/interleaved-1f1b.toml", "rank,eager=1B"
+        by_key = results("predict", scenario, "--set", f"cluster.channel={mode}")
+        self.assertEqual(by_key[0], 0)
+        self.assertEqual(results("predict", scenario, "--channel", mode), by_key)
+        answer = run("predict", scenario, "--set", "cluster.channel=rank,egaer=1")
+        self.assertEqual(answer.returncode, 2)
+        self.assertIn("did you mean 'eager'?", answer.stderr)
 
     def test_what_cannot_have_the_shape_is_skipped_with_the_reason(self):
         # Bidirectional schedules need an even number of microbatches.
@@ -254,8 +314,9 @@ class Check(unittest.TestCase):
         _, answer, found = self.check("short.csv", "0F0\n1F0,1B0\n")
         self.assertEqual(answer.returncode, 1)
         self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(0, True), (1, False)])
+        self.assertIsNone(found["safe_channels"])
         _, answer, found = self.check("good.csv", "0F0,0B0\n1F0,1B0\n")
-        self.assertEqual((answer.returncode, found["ok"], found["findings"]), (0, True, []))
+        self.assertEqual((answer.returncode, found["ok"], found["findings"], found["safe_channels"]), (0, True, [], ["async", "rank", "data", "edge"]))
         self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(level, True) for level in range(4)])
 
 

@@ -43,10 +43,17 @@ TEST(CheckProgress, finds_swapped_messages) {
   Program program = order("0F0,0SEND_F0,0F1,0SEND_F1,0RECV_B0,0RECV_B1,0B0,0B1\n1RECV_F1,1RECV_F0,1F0,1F1,1B0,1SEND_B0,1B1,1SEND_B1\n");
   EXPECT_TRUE(check_progress(program).empty());
   program.channels = {channel_mode("edge")};
+  // By order alone the data would be swapped; matched by name, 0SEND_F0 waits behind nothing for 1RECV_F0,
+  // which stands behind 1RECV_F1, which waits for 0SEND_F1, which stands behind 0SEND_F0.
   const auto findings = check_progress(program);
-  ASSERT_EQ(findings.size(), 1u);
+  ASSERT_EQ(findings.size(), 2u);
   EXPECT_EQ(findings[0].level, 3);
   EXPECT_EQ(findings[0].op, "1RECV_F1");
+  EXPECT_NE(findings[0].message.find("receive 0 from rank 0 is 1RECV_F1, but send 0 of that rank is 0SEND_F0"), std::string::npos) << findings[0].message;
+  EXPECT_EQ(findings[1].level, 3);
+  EXPECT_EQ(findings[1].cycle.size(), 4u);
+  program.channels = {channel_mode("edge,eager")};
+  EXPECT_EQ(check_progress(program).size(), 1u);  // nothing waits, but the data would still be swapped
 }
 
 }  // namespace

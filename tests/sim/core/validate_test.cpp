@@ -77,6 +77,15 @@ TEST(Validate, ops_stand_after_what_they_need) {
   EXPECT_EQ(check_rows({"(0F0;0B0)OVERLAP_F_B"}), "rank 0, op 0 ((0F0;0B0)OVERLAP_F_B): 0B0 in one compound with its F; expected it after");
 }
 
+TEST(Validate, a_compound_holds_nothing_that_one_of_its_parts_waits_for) {
+  EXPECT_EQ(check_rows({"(0F0;1F0)OVERLAP_F_B,1B0,0B0"}),
+            "rank 0, op 0 ((0F0;1F0)OVERLAP_F_B): 1F0 in one compound with the F of stage 0 that it needs; expected it after");
+  EXPECT_EQ(check_rows({"0F0,1F0,(1I0;0B0)OVERLAP_F_B,1W0"}),
+            "rank 0, op 2 ((1I0;0B0)OVERLAP_F_B): 0B0 in one compound with the I of stage 1 that it needs; expected it after");
+  EXPECT_EQ(check_rows({"(0F0;0LB0;1F0)OVERLAP_F_B,1LB0"}, "#profile local-serial\n#weights latest\n").substr(0, 10), "rank 0, op");
+  EXPECT_EQ(check_rows({"0F0,1F0,0F1,(1F1;1B0)OVERLAP_F_B,1B1,0B0,0B1"}), "valid");
+}
+
 TEST(Validate, an_update_comes_after_the_backwards_it_applies) {
   EXPECT_EQ(check_rows({"0F0,0F1,0B0,0U,0B1"}), "rank 0, op 3 (0U): update before 0B1; expected it after all forwards and backwards of its stage");
   EXPECT_EQ(check_rows({"0F0,0B0,0U,0U"}), "rank 0, op 3 (0U): second update of the stage in this iteration; expected one, as weights flush");
@@ -142,6 +151,8 @@ TEST(Validate, channels_are_the_default_and_then_edges_between_neighbours) {
   EXPECT_EQ(check_channels({{.from = 0, .to = 1}}), "the first channel is that of 0->1; expected the default of all edges");
   EXPECT_EQ(check_channels({{}, {}}), "channel default twice; expected once");
   EXPECT_EQ(check_channels({{}, {.from = 0, .to = 1}, {.from = 0, .to = 1}}), "channel 0->1 twice; expected once");
+  EXPECT_EQ(check_channels({{.capacity = -2}}), "channel default has a capacity of -2 and an eager size of 0; expected none below 0, but -1 for an unbounded capacity");
+  EXPECT_THAT(check_channels({{}, {.from = 0, .to = 1, .eager_bytes = -1}}), testing::StartsWith("channel 0->1 has a capacity of -1 and an eager size of -1; expected"));
   EXPECT_EQ(check_channels({{}, {.from = 0, .to = 2}}), "0->2 are no neighbours; expected a stage and the next one of its chain");
   EXPECT_EQ(check_channels({{}, {.from = 1, .to = 0}}), "1->0 are no neighbours; expected a stage and the next one of its chain");
   EXPECT_EQ(check_channels({{}, {.from = 7, .to = 8}}), "7->8 are no neighbours; expected a stage and the next one of its chain");

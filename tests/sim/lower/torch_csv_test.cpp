@@ -82,6 +82,20 @@ TEST(TorchCsv, the_words_of_two_versions_in_one_file_are_refused) {
   EXPECT_THAT(read_error("0F0,0F1,0BW0,0I1,0W1\n"), testing::HasSubstr("both I and BW"));
 }
 
+TEST(TorchCsv, a_batch_of_transfers_is_read_and_refused_by_name_and_place) {
+  const std::string text = "0F0,0SEND_F0,0F1,(0SEND_F1;0RECV_B0)BATCH_P2P,0B0,0RECV_B1,0B1\n1RECV_F0,1F0,1B0,(1SEND_B0;1RECV_F1)BATCH_P2P,1F1,1B1,1SEND_B1\n";
+  const Program program = read(text);
+  EXPECT_EQ(rows_of(program)[0] + "\n" + rows_of(program)[1] + "\n", text);
+  EXPECT_EQ(from_psched(to_psched(program), "x.psched").parts, program.parts);
+  const auto findings = validate(program);
+  ASSERT_FALSE(findings.empty());
+  EXPECT_EQ(describe(findings.front()),
+            "rank 0, op 3 ((0SEND_F1;0RECV_B0)BATCH_P2P): a batch of transfers is only read and written; expected its sends and receives one by one");
+  EXPECT_THAT(input_error([&] { to_torch_csv(program, TorchFormat::compute_comms); }), testing::StartsWith("rank 0, op 3 ((0SEND_F1;0RECV_B0)BATCH_P2P): PyTorch has no word"));
+  EXPECT_THAT(read_error("0F0,(0SEND_F0;0F1)BATCH_P2P\n1F0\n"), testing::StartsWith("x.csv:1:15: '0F1' in a compound; expected sends and receives"));
+  EXPECT_THAT(read_error("0F0,(0F1;0B0)BATCH\n"), testing::StartsWith("x.csv:1:5: "));
+}
+
 TEST(TorchCsv, what_is_no_cell_is_named_with_line_and_column) {
   EXPECT_THAT(read_error("0F0,0B0\n1F0, 1Q0\n"), testing::StartsWith("x.csv:2:6: '1Q0' is not a cell"));
   EXPECT_THAT(read_error("0F0x\n"), testing::StartsWith("x.csv:1:1: '0F0x' is not a cell"));
@@ -119,8 +133,11 @@ TEST(TorchCsv, an_op_that_pytorch_has_no_word_for_is_refused_by_name_and_place) 
   EXPECT_THAT(write_error({"0F0,0UNSHARD,0B0"}), testing::StartsWith("rank 0, op 1 (0UNSHARD): no compute op"));
   EXPECT_THAT(write_error({"0F0,0F0@1"}), testing::HasSubstr("one iteration"));
   EXPECT_THAT(write_error({"0F0,0F0/s1"}), testing::HasSubstr("no replicas or slices"));
-  EXPECT_THAT(write_error({"0F0,1F1"}, "#stage-rank 0 0\n#chain 0\n#chain 1\n"), testing::HasSubstr("2 chains"));
-  EXPECT_THAT(write_error({"0F0,1F0"}, "#chain 1 0\n"), testing::HasSubstr("not numbered 0, 1, 2"));
+  EXPECT_THAT(write_error({"0F0,1F1"}, "#stage-rank 0 0\n#chain 0\n#chain 1\n"), testing::StartsWith("rank 0, op 1 (1F1): 2 chains"));
+  EXPECT_THAT(write_error({"0F0,1F0"}, "#chain 1 0\n"), testing::StartsWith("rank 0, op 0 (0F0): the chain's stages are not numbered 0, 1, 2"));
+  EXPECT_THAT(write_error({"0F0,0LB0"}, "#profile local\n"), testing::StartsWith("rank 0, op 1 (0LB0): PyTorch has no word for it"));
+  EXPECT_THAT(input_error([] { to_torch_csv(generate(find_schedule("dualpipe"), {.ranks = 2, .microbatches = 4}), TorchFormat::compute_only); }),
+              testing::ContainsRegex("^rank [01], op [0-9]+ \\(.*\\): 2 chains; PyTorch's schedule files hold one"));
 }
 
 TEST(TorchCsv, the_format_with_communication_needs_communication) {

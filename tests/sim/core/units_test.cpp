@@ -1,5 +1,5 @@
 // Tests of sizes and bandwidths as people write them.
-#include "sim/scenario/units.hpp"
+#include "sim/core/units.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

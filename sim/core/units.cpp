@@ -1,5 +1,5 @@
 // Sizes and bandwidths as people write them, read into numbers.
-#include "sim/scenario/units.hpp"
+#include "sim/core/units.hpp"
 
 #include <array>
 #include <charconv>
