@@ -1,6 +1,7 @@
 // `bubblescope check`: validates a schedule file, level by level.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include "bench/schedule_flags.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
+#include "sim/core/weight_versions.hpp"
 #include "sim/lower/read_program.hpp"
 #include "sim/lower/safe_channels.hpp"
 #include "sim/lower/send_recv.hpp"
@@ -20,6 +22,7 @@ namespace {
 struct Options {
   std::string file;
   ScheduleFlags flags;
+  std::int32_t most_updates = -1;  ///< bound of V5; -1: none
   bool json = false;
 };
 
@@ -31,19 +34,55 @@ std::vector<Finding> findings_of(const Program& program) {
   return findings.empty() ? validate(add_send_recv(program), 3) : findings;
 }
 
-/// `safe`: the channels on which it runs; nothing where that was not looked at.
-void print(const Options& options, const std::vector<Finding>& findings, const std::optional<std::vector<std::string>>& safe) {
-  const int checked = findings.empty() ? 3 : findings.front().level;
+/// V5: how many updates gradients are older than the weights they change, stage by stage.
+std::vector<Finding> stale_stages(const std::vector<std::int32_t>& updates, std::int32_t most) {
+  std::vector<Finding> findings;
+  for (std::size_t s = 0; most >= 0 && s < updates.size(); ++s) {
+    if (updates[s] <= most) continue;
+    findings.emplace_back();
+    findings.back().level = 5;
+    findings.back().message = fmt::format("stage {}: gradients {} updates old; expected at most {}", s, updates[s], most);
+  }
+  return findings;
+}
+
+/// What was looked at beyond the levels; nothing where the program did not get so far.
+struct Further {
+  std::optional<std::vector<std::string>> safe;      ///< the channels on which it runs
+  std::optional<std::vector<std::int32_t>> updates;  ///< stage -> staleness
+};
+
+struct Level {
+  int number;
+  std::string what;
+};
+
+std::vector<Level> levels_looked_at(const std::vector<Finding>& findings, const Further& further) {
+  std::vector<Level> levels;
+  for (int level = 0; level <= 3 && (findings.empty() || level <= findings.front().level); ++level) levels.push_back({level, kLevels[level]});
+  if (further.updates) {
+    const auto most = std::max_element(further.updates->begin(), further.updates->end());
+    levels.push_back({5, *most == 0 ? std::string("every gradient changes the weights it was computed for")
+                                    : fmt::format("gradients are at most {} updates old (stage {})", *most, most - further.updates->begin())});
+  }
+  return levels;
+}
+
+void print(const Options& options, const std::vector<Finding>& findings, const Further& further) {
+  const auto& [safe, updates] = further;
+  const auto ok = [&](const Level& level) { return findings.empty() || level.number < findings.front().level; };
+  const std::vector<Level> looked_at = levels_looked_at(findings, further);
   if (options.json) {
     nlohmann::json levels = nlohmann::json::array();
-    for (int level = 0; level <= checked; ++level) levels.push_back({{"level", level}, {"what", kLevels[level]}, {"ok", findings.empty() || level < checked}});
+    for (const Level& level : looked_at) levels.push_back({{"level", level.number}, {"what", level.what}, {"ok", ok(level)}});
     nlohmann::json list = nlohmann::json::array();
     for (const Finding& finding : findings) {
       list.push_back({{"level", finding.level}, {"rank", finding.rank}, {"position", finding.position}, {"op", finding.op}, {"message", finding.message}, {"cycle", finding.cycle}});
     }
-    print_json({{"schema_version", 1}, {"file", options.file}, {"ok", findings.empty()}, {"levels", levels}, {"findings", list}, {"safe_channels", safe ? nlohmann::json(*safe) : nlohmann::json(nullptr)}});
+    print_json({{"schema_version", 1}, {"file", options.file}, {"ok", findings.empty()}, {"levels", levels}, {"findings", list}, {"safe_channels", safe ? nlohmann::json(*safe) : nlohmann::json(nullptr)},
+                {"staleness", updates ? nlohmann::json(*updates) : nlohmann::json(nullptr)}});
   } else {
-    for (int level = 0; level <= checked; ++level) fmt::print("V{} {:<4} {}\n", level, findings.empty() || level < checked ? "ok" : "FAIL", kLevels[level]);
+    for (const Level& level : looked_at) fmt::print("V{} {:<4} {}\n", level.number, ok(level) ? "ok" : "FAIL", level.what);
     for (const Finding& finding : findings) {
       fmt::print("  {}\n", describe(finding));
       for (const std::string& op : finding.cycle) fmt::print("    {} waits for\n", op);
@@ -67,9 +106,13 @@ int check(const Options& options) {
     apply_channel(*program, options.flags);
     findings = findings_of(*program);
   }
-  std::optional<std::vector<std::string>> safe;
-  if (program && (findings.empty() || findings.front().level > 1)) safe = safe_channels(*program);
-  print(options, findings, safe);
+  Further further;
+  if (program && (findings.empty() || findings.front().level > 1)) further.safe = safe_channels(*program);
+  if (program && findings.empty()) {
+    further.updates = staleness(*program);
+    findings = stale_stages(*further.updates, options.most_updates);
+  }
+  print(options, findings, further);
   if (!program) throw InputError(findings.front().message);  // bad input, and told where such errors are
   return findings.empty() ? 0 : 1;
 }
@@ -78,10 +121,11 @@ int check(const Options& options) {
 
 void add_check(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = add_command(line, "check", "Validates a schedule file (.csv of PyTorch, .psched): completeness, cycles, channel order, deadlock",
+  CLI::App* command = add_command(line, "check", "Validates a schedule file (.csv of PyTorch, .psched): completeness, cycles, channel order, deadlock, staleness",
                                   "bubblescope check schedule.csv --channel rank");
   command->add_option("file", options->file, "The schedule")->required()->type_name("FILE");
   add_channel_flag(*command, options->flags);
+  command->add_option("--max-staleness", options->most_updates, "How many updates a gradient may be older than the weights it changes")->type_name("N")->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options, &line] { line.chosen = [options] { return check(*options); }; });
 }

@@ -20,8 +20,8 @@ struct Finding {
 };
 
 /// All findings of levels 1 to `up_to_level`; a level is only looked at where those below are clean.
-/// V4, memory, needs costs: `memory_excess` of sim/scenario/build.hpp. V5, staleness, is
-/// not checked here.
+/// V4, memory, needs costs: `memory_excess` of sim/scenario/build.hpp. V5, staleness, needs a bound:
+/// sim/core/weight_versions.hpp.
 std::vector<Finding> validate(const Program& program, int up_to_level = 3);
 
 /// Throws RunError with the first finding's text, where there is one.

@@ -317,7 +317,17 @@ class Check(unittest.TestCase):
         self.assertIsNone(found["safe_channels"])
         _, answer, found = self.check("good.csv", "0F0,0B0\n1F0,1B0\n")
         self.assertEqual((answer.returncode, found["ok"], found["findings"], found["safe_channels"]), (0, True, [], ["async", "rank", "data", "edge"]))
-        self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(level, True) for level in range(4)])
+        self.assertEqual([(level["level"], level["ok"]) for level in found["levels"]], [(level, True) for level in (0, 1, 2, 3, 5)])
+
+    def test_staleness_is_told_and_bounded(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "stream.psched"
+            run("export", "--schedule", "pipedream", "--ranks", 4, "--microbatches", 8, "--as", "psched", "-o", file)
+            answer = run("check", file, "--json")
+            self.assertEqual((answer.returncode, json.loads(answer.stdout)["staleness"]), (0, [3, 2, 1, 0]))
+            answer = run("check", file, "--max-staleness", 2)
+            self.assertEqual(answer.returncode, 1)
+            self.assertIn("V5 FAIL gradients are at most 3 updates old (stage 0)\n  stage 0: gradients 3 updates old; expected at most 2\n", answer.stdout)
 
 
 class Run(unittest.TestCase):
