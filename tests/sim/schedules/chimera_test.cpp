@@ -117,12 +117,16 @@ TEST(Chimera, halving_is_the_program_of_doubling_where_whole_units_fit) {
   EXPECT_NE(rows_of(chimera(4, 12, kHalving)), rows_of(chimera(4, 12, kDoubling)));
 }
 
-TEST(Chimera, any_even_shape_is_valid_and_the_directions_differ_by_one_forward_slot_at_most) {
+TEST(Chimera, any_even_shape_is_valid_in_every_channel_mode_and_the_directions_differ_by_one_forward_slot_at_most) {
   EXPECT_TRUE(rc::check([] {
     const int p = 2 * *rc::gen::inRange(1, 6), m = 2 * *rc::gen::inRange(1, 40);
     for (const auto& options : {kDirect, kDoubling, kHalving}) {
-      const Program program = chimera(p, m, options);
-      for (const Program& checked : {program, add_send_recv(program)}) RC_ASSERT(validate(checked).empty());
+      Program program = chimera(p, m, options);
+      RC_ASSERT(validate(program).empty());
+      for (const std::string& mode : channel_mode_names()) {
+        program.channels.front() = channel_mode(mode);
+        RC_ASSERT(validate(add_send_recv(program)).empty());
+      }
       std::array<int, 2> count{};
       for (const Op& op : program.rows.front()) count[op.chain] += op.kind == Kind::F;
       RC_ASSERT(count[0] + count[1] == m);
