@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Turns measurements of schedules_perf.cpp into a Markdown table and a plot of the cost per op.
-"""bubblescope-perf --benchmark_filter='^(schedule|size)/' --benchmark_repetitions=3 --benchmark_out=reports/perf-schedules.json
-bench/perf/plot.py reports/perf-schedules.json
+"""    bubblescope-perf --benchmark_filter='^(schedule|size)/' --benchmark_repetitions=3 --benchmark_out=reports/perf-schedules.json
+    bench/perf/plot.py reports/perf-schedules.json
 
 writes reports/perf-schedules.md and reports/perf-schedules.svg. Times are processor times, medians of the repetitions."""
 

@@ -73,10 +73,10 @@ std::string edge_text(const Channel& channel);
 /// What is said of an edge whose stages do not follow each other in a chain.
 std::string not_neighbours(const Channel& channel);
 
-/// The four modes of `--channel`, with the semantics of the oracle tables: `async` (transfers are
-/// independent), `rank`, `data`, `edge` (rendezvous over that FIFO). Throws InputError.
-Channel channel_mode(std::string_view name);
-/// The names `channel_mode` knows.
+/// The modes of `--channel`: `async` (transfers are independent), `rank`, `data`, `edge` (rendezvous over that
+/// FIFO; the oracle tables' semantics), and properties as of `#channel`: `edge,capacity=2`. Throws InputError.
+Channel channel_mode(std::string_view text);
+/// The names that `channel_mode` knows, without properties.
 std::vector<std::string> channel_mode_names();
 
 /// How a rank's stream orders its ops.

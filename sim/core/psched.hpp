@@ -10,7 +10,7 @@
 namespace bubblescope {
 
 /// Directive lines (`#psched 1`, `#ranks 4`, `#chain 0 1 2 3`, `#channel 0->1 capacity=2
-/// receive=use send=hold`, ...), then one row of cells per rank. An op of another iteration than 0
+/// receive=use send=hold`, ...; properties as in channel_mode.hpp), then one row of cells per rank. An op of another iteration than 0
 /// is written `3F7@1`, of replica r `3F7!r1`, of slice s `3F7/s1`.
 std::string to_psched(const Program& program);
 

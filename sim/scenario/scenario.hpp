@@ -75,7 +75,7 @@ struct ClusterConfig {
   std::int64_t memory = -1;    ///< bytes per device; -1: the catalog's
   double efficiency = 1.0;     ///< of the device's peak FLOP/s that the analytic costs assume
   double memory_efficiency = 1.0;  ///< of the device's memory bandwidth, likewise
-  std::string channel = "async";  ///< channel mode of pipelines (sim/core/program.hpp)
+  std::string channel = "async";  ///< channel mode of pipelines, as of `--channel`
 };
 
 struct PartitionConfig {

@@ -55,6 +55,12 @@ TEST(CheckScenario, the_model_must_fit_the_data) {
               AllOf(StartsWith("a.toml:2:1: "), HasSubstr("expected classes = 100")));
 }
 
+TEST(CheckScenario, a_channel_is_a_mode_with_properties) {
+  EXPECT_EQ(refusal("[cluster]\nchannel = \"edge,capacity=2,send=commit\"\n" + kSchedule), "");
+  EXPECT_THAT(refusal("[cluster]\nchannel = \"ranks\"\n" + kSchedule), AllOf(StartsWith("a.toml:2:1: unknown channel mode 'ranks'"), HasSubstr("did you mean 'rank'?")));
+  EXPECT_THAT(refusal("[cluster]\nchannel = \"rank,egaer=1\"\n" + kSchedule), AllOf(StartsWith("a.toml:2:1: channel 'rank,egaer=1': unknown property"), HasSubstr("did you mean 'eager'?")));
+}
+
 TEST(CheckScenario, a_generated_set_fills_a_batch) {
   EXPECT_THAT(refusal("[data]\nsamples = 100\n" + kSchedule), StartsWith("a.toml:2:1: 100 samples do not fill one batch of 128"));
 }
