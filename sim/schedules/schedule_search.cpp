@@ -25,6 +25,10 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // How much is looked at: passes of the list scheduler, and moves of the annealing.
 constexpr std::int64_t kPassOps = 3'000'000, kFewestPasses = 100, kMostPasses = 3000;
+// Where a pass takes long, only so many ops in all are scheduled by what was learned on a smaller problem.
+constexpr std::int64_t kLearnedOps = 12'000'000, kFewestLearned = 4;
+// Patterns with all their shifts are tried up to this size; beyond it those that the smaller problem liked.
+constexpr std::int64_t kPatternOps = 300'000;
 constexpr std::int64_t kMoveOps = 64'000'000, kFewestMoves = 500, kMostMoves = 60'000;
 // Large problems learn first from small ones of the same kind.
 constexpr std::int32_t kReducedRanks = 12;
@@ -88,7 +92,7 @@ class Search {
 
   RowOrder run() {
     const auto ops = static_cast<std::int64_t>(problem_.op_count());
-    attempt_patterns();
+    if (ops <= kPatternOps) attempt_patterns();
     best_pattern_ = best_;
     const std::int32_t ranks = std::min(problem_.ranks, kReducedRanks);
     PipelineProblem small = reduced(problem_, ranks);
@@ -97,14 +101,17 @@ class Search {
       Search there(small);
       const std::int64_t trials = std::clamp(kPassOps / static_cast<std::int64_t>(small.op_count()), kFewestPasses, kMostPasses);
       there.list_schedules(trials);
+      std::int64_t left = std::max(kFewestLearned, kLearnedOps / ops);
       for (const auto& [value, found] : there.ranking_) {
+        if (left-- == 0) break;
         Recipe recipe = found;
         recipe.first = recipe.first * problem_.ranks / ranks;
         recipe.last = recipe.last * problem_.ranks / ranks;
         if (!done()) attempt(recipe);
       }
     }
-    list_schedules(learn ? kFewestPasses : std::clamp(kPassOps / ops, kFewestPasses, kMostPasses));
+    list_schedules(learn ? std::clamp(kLearnedOps / ops - static_cast<std::int64_t>(kRanked), std::int64_t{0}, kFewestPasses)
+                         : std::clamp(kPassOps / ops, kFewestPasses, kMostPasses));
     anneal(std::min(kMostMoves, kMoveOps / ops));
     return std::move(best_);
   }
