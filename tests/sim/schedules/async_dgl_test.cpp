@@ -45,8 +45,8 @@ TEST(AsyncDgl, a_fast_stage_trains_on_outputs_again) {
 TEST(AsyncDgl, a_slow_stage_misses_what_was_overwritten) {
   // Outputs at 1, 4, 7, 10, 13, 16; steps begin at 1, 7, 13, 19.
   EXPECT_THAT(sources({2, 4, "F=1:2,LB=2:4"}), ElementsAre(0, 2, 3, 3));
-  // Two places: the newest first, then what is left.
-  EXPECT_THAT(sources({2, 4, "F=1:2,LB=2:4", "2"}), ElementsAre(0, 2, 3, 2));
+  // Three places: the newest first, then what was not used yet.
+  EXPECT_THAT(sources({2, 4, "F=1:2,LB=2:4", "3"}), ElementsAre(0, 2, 3, 1));
   // Where nothing comes any more what there is is used again, whatever the limit.
   EXPECT_THAT(sources({2, 4, "F=1:2,LB=2:4", "1", "1"}), ElementsAre(0, 2, 3, 3));
 }
