@@ -182,7 +182,7 @@ TEST(Validate, all_ranks_meet_at_every_barrier) {
 
 TEST(Validate, copies_of_a_stage_are_reduced_together) {
   const std::string chains = "#chain 0 1\n#chain 3 2\n";
-  EXPECT_EQ(check_rows({"0F0,0B0,0ALLREDUCE,2F1,2B1,0U", "1F0,3F1,1B0,3B1,3ALLREDUCE"}, chains), "valid");
+  EXPECT_EQ(check_rows({"0F0,0B0,2F1,2B1,0ALLREDUCE,0U", "1F0,3F1,1B0,3B1,3ALLREDUCE"}, chains), "valid");
   EXPECT_EQ(check_rows({"0F0,0B0,0ALLREDUCE,2F1,2B1,0U", "1F0,3F1,1B0,3B1"}, chains),
             "rank 1: 0 ALLREDUCE of stage 3, but its copy, stage 0, has 1; expected as many of both");
   // Of the stage that is first in the other chain; stage 2 is second there.
