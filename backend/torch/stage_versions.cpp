@@ -33,9 +33,10 @@ StageVersions::Scope StageVersions::scope(std::int64_t version, std::int64_t upd
 
 StageVersions::Scope StageVersions::forward(std::int64_t iteration, Microbatch microbatch, std::int64_t updates) {
   std::int64_t version = updates;
-  // Where the update of the iteration before has been made, the version that it changed. A run that goes on
-  // from a checkpoint begins after that update.
-  const bool updated = updated_in_ ? *updated_in_ == iteration - 1 : updates > 0;
+  // A run that goes on begins after the update of the iteration before its first.
+  if (!updated_in_ && updates > 0) updated_in_ = iteration - 1;
+  // Where the update of the iteration before has been made, the version that it changed.
+  const bool updated = updated_in_ == iteration - 1;
   if (policy_ == WeightPolicy::double_buffered && updated) --version;
   if (policy_ == WeightPolicy::double_buffered || policy_ == WeightPolicy::stash) used_[{iteration, microbatch}] = version;
   return scope(version, updates);

@@ -60,7 +60,7 @@ class StageVersions {
   std::vector<torch::Tensor> parameters_;
   std::map<std::int64_t, std::vector<torch::Tensor>> copies_;  ///< by version
   std::map<std::pair<std::int64_t, Microbatch>, std::int64_t> used_;  ///< versions of forwards
-  std::optional<std::int64_t> updated_in_;  ///< iteration of the last update of this run
+  std::optional<std::int64_t> updated_in_;  ///< iteration of the last update
 };
 
 }  // namespace bubblescope

@@ -18,6 +18,7 @@ TorchConfig deep_mlp(std::int32_t stages) {
   TorchConfig config = in_double(resnet(1));
   config.model = {};
   config.model.name = "mlp";
+  config.auxiliary.name = "greedy";
   config.model.image = {3, 16, 16};
   config.model.depth = stages - 1;
   config.model.width = 12;
