@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "backend/clock.hpp"
@@ -35,6 +37,7 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
     op.kind = kind;
     return op;
   };
+  std::set<std::tuple<Stage, std::int32_t, Microbatch>> received;
   for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
     for (const Op& part : program.parts_of(op)) {
       if (is_recv(part.kind)) continue;  // the op that uses it gets an example
@@ -46,7 +49,10 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
       }
       const auto stage = static_cast<std::size_t>(part.stage);
       const bool backward = gradients && (part.kind == Kind::B || part.kind == Kind::I);
-      if (part.kind == Kind::F && elsewhere(links.previous[stage])) step.inputs.push_back(as(part, Kind::RECV_F));
+      // What a stage reads again the device keeps.
+      const Op source = part.kind == Kind::F ? source_of(program, part) : part;
+      const bool arrives = part.kind == Kind::F && elsewhere(links.previous[stage]) && (program.sources.empty() || received.insert({part.stage, source.iteration, source.microbatch}).second);
+      if (arrives) step.inputs.push_back(as(source, Kind::RECV_F));
       const bool own_loss = program.profile == Profile::interlocking && interlocking.own(part);
       if (backward && !own_loss && elsewhere(links.next[stage])) step.inputs.push_back(as(part, Kind::RECV_B));
       steps_.push_back(std::move(step));

@@ -107,7 +107,7 @@ int check(const Options& options) {
     findings = findings_of(*program);
   }
   Further further;
-  if (program && (findings.empty() || findings.front().level > 1)) further.safe = safe_channels(*program);
+  if (program && !is_local(program->profile) && (findings.empty() || findings.front().level > 1)) further.safe = safe_channels(*program);
   if (program && findings.empty()) {
     further.updates = staleness(*program);
     findings = stale_stages(*further.updates, options.most_updates);

@@ -59,6 +59,7 @@ void check_usage(const Options& options) {
   if (!options.scenario.empty() && !options.program.empty()) throw InputError("a scenario and --program exclude each other");
   if (!options.program.empty() && !options.flags.schedule.empty()) throw InputError("--program and --schedule exclude each other");
   if (options.scenario.empty() && !options.flags.overrides.empty()) throw InputError("--set changes a scenario, but none is given");
+  if (!options.scenario.empty() && !options.flags.lower.empty()) throw InputError("--lower is for predictions without a scenario, whose sends and receives are placed as they are run");
   if (!options.scenario.empty() && (options.flags.ranks >= 0 || options.flags.microbatches >= 0 || !options.flags.cost.empty())) {
     throw InputError("--ranks, --microbatches and --cost are for predictions without a scenario; a scenario says them itself");
   }
@@ -82,6 +83,7 @@ int predict(const Options& options) {
     channel_mode(options.flags.channel);  // a mistake in the flag is no mistake of the file
     scenario->cluster.channel = options.flags.channel;
   }
+  if (scenario && !options.flags.latency.empty()) scenario->cluster.link.latency = parse_duration(options.flags.latency);
   const std::vector<Wanted> wanted = wanted_of(options, scenario);
   const bool all = options.flags.schedule == "all";
   std::vector<Prediction> predictions;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "analysis/report.hpp"
+#include "sim/core/constraints.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/validate.hpp"
 #include "sim/engine/timing.hpp"
@@ -74,6 +75,8 @@ Prediction predict_case(const Case& what) {
   std::vector<Finding> findings = validate(what.program, 2);
   const Program program = findings.empty() ? lower(what.program, what.lower) : what.program;
   if (findings.empty()) findings = validate(program, 3);
+  // One iteration that is simulated does not show what a stream's iterations do to each other.
+  if (findings.empty() && !program.overlap.empty()) findings = check_progress(program, sizes);
   if (!findings.empty()) {
     if (findings.front().level < 2) throw InputError(fmt::format("{}: {}", what.schedule, describe(findings.front())));
     prediction.deadlock.emplace();
@@ -92,7 +95,8 @@ Prediction predict_case(const Case& what) {
       prediction.summary = summarize(program, what.costs, std::move(run.timeline), period.value_or(0));
     }
   }
-  if (prediction.deadlock) prediction.safe_channels = safe_channels(what.program, what.lower, sizes);
+  // A local schedule's queues are its own: no --channel changes them.
+  if (prediction.deadlock && !is_local(what.program.profile)) prediction.safe_channels = safe_channels(what.program, what.lower, sizes);
   return prediction;
 }
 
@@ -107,7 +111,7 @@ std::string deadlock_text(const Prediction& prediction) {
   for (const std::string& op : cycle) text += fmt::format("  {} waits for\n", op);
   if (!cycle.empty()) text += fmt::format("  {}\n", cycle.front());
   for (const std::string& mismatch : prediction.mismatches) text += fmt::format("  {}\n", mismatch);
-  return text + safe_channels_text(prediction.safe_channels);
+  return prediction.safe_channels ? text + safe_channels_text(*prediction.safe_channels) : text;
 }
 
 json summary_json(const Summary& summary) {
@@ -145,7 +149,7 @@ json result_json(const Prediction& prediction) {
   } else {
     for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "messages", "sent_bytes", "ranks_detail", "channels"}) result[key] = nullptr;
   }
-  result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}, {"mismatches", prediction.mismatches}, {"safe_channels", prediction.safe_channels}}
+  result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}, {"mismatches", prediction.mismatches}, {"safe_channels", prediction.safe_channels ? json(*prediction.safe_channels) : json(nullptr)}}
                                            : json(nullptr);
   result["skipped"] = prediction.skipped ? json(*prediction.skipped) : json(nullptr);
   return result;

@@ -60,7 +60,7 @@ struct Prediction {
   std::optional<Summary> summary;
   std::optional<Deadlock> deadlock;
   std::vector<std::string> mismatches;     ///< of a deadlock: sends and receives whose orders differ
-  std::vector<std::string> safe_channels;  ///< of a deadlock: channel modes without (sim/lower/safe_channels.hpp)
+  std::optional<std::vector<std::string>> safe_channels;  ///< of a deadlock whose channels may be others: modes without (sim/lower/safe_channels.hpp)
   std::optional<std::string> skipped;
 };
 

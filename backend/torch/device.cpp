@@ -95,7 +95,7 @@ void require_executable(const Program& program, const TorchShared& shared) {
     throw InputError(fmt::format("the schedule has {} stages per chain; the model is cut into {}", chain.size(), stages));
   }
   require_reduced(program);
-  if (shared.config.clip_norm <= 0 || !has_gradients(program.profile)) return;
+  if (shared.config.clip_norm <= 0 || is_local(program.profile)) return;
   for (const auto& row : program.rows) {
     bool whole = true;  // all gradients so far are in the global norm
     for (const Op& op : row) {
@@ -108,6 +108,18 @@ void require_executable(const Program& program, const TorchShared& shared) {
       }
     }
   }
+}
+
+/// Of every microbatch of every stage the batch it works on; empty where no stage replays.
+std::vector<std::vector<Microbatch>> data_by_stage(const Program& program) {
+  std::vector<std::vector<Microbatch>> data;
+  if (program.sources.empty()) return data;
+  Op op;
+  for (op.stage = 0; op.stage < program.stages(); ++op.stage) {
+    auto& of_stage = data.emplace_back();
+    for (op.microbatch = 0; op.microbatch < program.microbatches; ++op.microbatch) of_stage.push_back(data_of(program, op));
+  }
+  return data;
 }
 
 Program without_ops(Program program) {
@@ -135,6 +147,7 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
       interlocks_(program.profile == Profile::interlocking),
       interlocking_(program),
       layout_(without_ops(program)),
+      data_(data_by_stage(program)),
       read_(outputs_read(program)),
       batches_(shared_->config.data, batch_plan(*shared_, program)),
       last_loss_(std::numeric_limits<double>::quiet_NaN()) {

@@ -163,7 +163,7 @@ class TorchDevice : public Device {
   /// What F reads: the batch, or the output of the stage before.
   torch::Tensor input_of(const Held& stage, const Op& op);
   /// The labels and pictures of the batch that a replaying stage works on are those of its input.
-  Microbatch data(const Op& op) const { return data_of(layout_, op); }
+  Microbatch data(const Op& op) const { return layout_.sources.empty() ? op.microbatch : data_[static_cast<std::size_t>(op.stage)][static_cast<std::size_t>(op.microbatch)]; }
   bool is_read(const Op& op) const;
   bool here(Stage stage) const { return held_.contains(stage); }
   void run(Held& stage, const Op& op);
@@ -175,6 +175,7 @@ class TorchDevice : public Device {
   bool interlocks_ = false;
   Interlocking interlocking_;
   Program layout_;  ///< without its ops
+  std::vector<std::vector<Microbatch>> data_;  ///< stage -> microbatch -> batch, where stages replay
   std::vector<std::vector<bool>> read_;  ///< stage -> outputs that the next stage reads
   Batches batches_;
   std::map<Stage, Held> held_;

@@ -70,10 +70,10 @@ void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
     copy(fmt::format("updates.{}", stage.position), updates);
     stage.updates = updates.item<std::int64_t>();
     std::vector<torch::Tensor> previous;
-    for (const NamedTensor& t : stage.optimizer->parameters()) {
-      const std::string name = fmt::format("previous.{}.{}", stage.position, t.name);
-      if (!state.contains(name)) break;
-      copy(name, previous.emplace_back(torch::empty_like(t.tensor)));
+    const std::string before = fmt::format("previous.{}.", stage.position);
+    const auto any = state.lower_bound(before);
+    if (any != state.end() && any->first.starts_with(before)) {
+      for (const NamedTensor& t : stage.optimizer->parameters()) copy(before + t.name, previous.emplace_back(torch::empty_like(t.tensor)));
     }
     stage.versions.load(stage.updates, std::move(previous));
     stage.optimizer_bytes = stage.optimizer->state_bytes();
@@ -90,6 +90,12 @@ std::shared_ptr<const void> TorchDevice::snapshot() const {
 void TorchDevice::restore(const std::shared_ptr<const void>& snapshot) {
   const auto& copy = *std::static_pointer_cast<const Snapshot>(snapshot);
   load(copy.state);
+  // Messages and microbatches under way belong to what is left behind.
+  for (auto* messages : {&activations_, &gradients_, &outgoing_activations_, &outgoing_gradients_}) messages->clear();
+  for (auto& [number, stage] : held_) {
+    stage.flying.clear();
+    stage.waiting.clear();
+  }
   last_loss_ = copy.last_loss;
   losses_.clear();
 }

@@ -79,7 +79,7 @@ void StageVersions::load(std::int64_t updates, std::vector<torch::Tensor> previo
   copies_.clear();
   used_.clear();
   updated_in_.reset();
-  if (!previous.empty()) copies_[updates - 1] = std::move(previous);
+  if (policy_ == WeightPolicy::double_buffered && !previous.empty()) copies_[updates - 1] = std::move(previous);
 }
 
 std::int64_t StageVersions::bytes() const {

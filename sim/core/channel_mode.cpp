@@ -72,6 +72,7 @@ Channel channel_mode(std::string_view text) {
     return piece;
   };
   const std::string_view mode = next();
+  if (text.ends_with(',')) throw InputError(fmt::format("channel '{}' ends with a comma; expected a property after it", text));
   Channel channel;
   if (mode != "async") {
     channel.capacity = 0;
@@ -81,6 +82,7 @@ Channel channel_mode(std::string_view text) {
   while (!rest.empty()) {
     const std::string_view property = next();
     const std::string_view key = property.substr(0, property.find('='));
+    if (property.empty() || property.ends_with('=')) throw InputError(fmt::format("channel '{}': a property without a value; expected such as eager=64KiB", text));
     auto error = set_property(channel, key, property.substr(std::min(property.size(), key.size() + 1)));
     if (key == "fifo") error = PropertyError{true, "the mode says what a FIFO is; expected no fifo=... beside it"};
     if (std::find(seen.begin(), seen.end(), key) != seen.end()) error = PropertyError{true, fmt::format("'{}' twice; expected once", key)};

@@ -140,6 +140,9 @@ class Checker {
         break;
       case Kind::B:
       case Kind::I:
+        if (interlocks && interlocking_.distance(part) >= interlocking_.backwards(s)) {
+          report(place, op, fmt::format("{} of the loss of stage {}; expected stages up to {}", cell(part), s + interlocking_.distance(part), program_.stages() - 1));
+        }
         need({Kind::F}, true, part);
         need({Kind::R}, false, part);
         need({Kind::RECV_B}, false, part);
@@ -284,6 +287,7 @@ class Checker {
 
   /// Updates of a flush: at most one per stage and iteration, and all of the stage's work before it.
   void check_updates() {
+    if (program_.weights == WeightPolicy::double_buffered) check_one_update_each();
     if (program_.weights != WeightPolicy::flush) return;
     struct Update {
       Place place;
@@ -320,6 +324,21 @@ class Checker {
         if (reductions[s] == expected) continue;
         report(Place{program_.stage_rank[s], -1}, std::string(),
                fmt::format("{} ALLREDUCE of stage {}, but its copy, stage {}, has {}; expected as many of both", reductions[s], stage, copy, expected));
+      }
+    }
+  }
+
+  /// Two buffers are one update apart: every stage makes one per iteration.
+  void check_one_update_each() {
+    std::vector<std::int32_t> updates(program_.stage_rank.size(), 0);
+    for_each_part([&](const Place&, OpIndex, const Op&, const Op& part) {
+      if (part.kind == Kind::U) ++updates[static_cast<std::size_t>(part.stage)];
+    });
+    for (Stage s = 0; s < program_.stages(); ++s) {
+      const std::int32_t count = updates[static_cast<std::size_t>(s)];
+      if (count != program_.iterations) {
+        report(Place{program_.stage_rank[static_cast<std::size_t>(s)], -1}, std::string(),
+               fmt::format("{} updates of stage {}; expected one per iteration, as weights are double-buffered", count, s));
       }
     }
   }

@@ -196,6 +196,18 @@ Program repeat_iterations(const Program& program, std::int32_t count) {
   Program repeated = program;
   repeated.iterations = program.iterations * count;
   if (count == 1) return repeated;
+  // Compounds of a later iteration are numbered as those of the first, behind all before.
+  const std::size_t compounds = program.compounds.size();
+  for (std::int32_t k = 1; k < count; ++k) {
+    for (const Compound& compound : program.compounds) {
+      repeated.compounds.push_back({static_cast<std::int32_t>(repeated.parts.size()), compound.count});
+      for (std::int32_t i = 0; i < compound.count; ++i) {
+        Op part = program.parts[static_cast<std::size_t>(compound.first + i)];
+        part.iteration += k * program.iterations;
+        repeated.parts.push_back(part);
+      }
+    }
+  }
   for (Rank r = 0; r < program.ranks(); ++r) {
     const auto& row = program.rows[static_cast<std::size_t>(r)];
     const std::vector<StreamOp> order = stream_order(program, r);
@@ -209,11 +221,7 @@ Program repeat_iterations(const Program& program, std::int32_t count) {
         Op op = row[static_cast<std::size_t>(at.position)];
         if (at.late && op.kind == Kind::SYNC && k < count) continue;
         op.iteration += iteration * program.iterations;
-        if (iteration > 0 && is_compound(op.kind)) {
-          std::vector<Op> parts(program.parts_of(op).begin(), program.parts_of(op).end());
-          for (Op& part : parts) part.iteration += iteration * program.iterations;
-          op = repeated.make_compound(op.kind, parts);
-        }
+        if (is_compound(op.kind)) op.operand += iteration * static_cast<std::int32_t>(compounds);
         out.push_back(op);
       }
     }

@@ -95,6 +95,17 @@ class Checker {
     }
   }
 
+  bool forwards_ascend(Stage stage) const {
+    std::pair<std::int32_t, Microbatch> before{-1, -1};
+    for (const Op& op : program_.rows[static_cast<std::size_t>(program_.stage_rank[static_cast<std::size_t>(stage)])]) {
+      if (op.kind != Kind::F || op.stage != stage) continue;
+      const std::pair now{op.iteration, op.microbatch};
+      if (now < before) return false;
+      before = now;
+    }
+    return true;
+  }
+
   void check_sources() {
     if (program_.sources.empty()) return;
     if (program_.profile != Profile::local) findings_.report("stages that replay in a program that is not of profile local; expected none");
@@ -105,7 +116,11 @@ class Checker {
     for (Stage s = 0; s < program_.stages() && !findings_.full(); ++s) {
       const auto& sources = program_.sources[static_cast<std::size_t>(s)];
       if (sources.empty()) continue;
-      if (static_cast<std::int64_t>(sources.size()) != program_.microbatches) {
+      if (chain_links(program_).previous[static_cast<std::size_t>(s)] < 0) {
+        findings_.report(fmt::format("sources of stage {}, which is first in its chain; expected none", s));
+      } else if (!forwards_ascend(s)) {
+        findings_.report(fmt::format("stage {} replays, and its forwards are not in the order of their microbatches; expected them so", s));
+      } else if (static_cast<std::int64_t>(sources.size()) != program_.microbatches) {
         findings_.report(fmt::format("{} sources of stage {}; expected one per microbatch, {}", sources.size(), s, program_.microbatches));
       } else if (std::any_of(sources.begin(), sources.end(), [&](Microbatch m) { return m < 0 || m >= program_.microbatches; })) {
         findings_.report(fmt::format("a source of stage {} is out of range; expected microbatches from 0 to {}", s, program_.microbatches - 1));

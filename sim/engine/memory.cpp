@@ -24,17 +24,22 @@ struct Change {
 class Changes {
  public:
   Changes(const Program& program, const StageCosts& costs) : program_(program), costs_(costs), interlocking_(program), links_(chain_links(program)), of_rank_(program.rows.size()), stashes_(program.stage_rank.size()) {
-    recomputes_.assign(program.stage_rank.size(), false);
     for (const auto& row : program.rows) {
       for (const Op& op : row) {
-        if (op.kind == Kind::R) recomputes_[static_cast<std::size_t>(op.stage)] = true;
+        for (const Op& part : program.parts_of(op)) {
+          if (part.kind == Kind::R) recomputed_.insert({part.stage, part.microbatch});
+        }
       }
     }
   }
 
   void add(const Span& span) {
-    for (const Op& op : program_.parts_of(span.op)) {
+    // A timeline of several iterations numbers the compounds of each behind those before.
+    Op first = span.op;
+    if (is_compound(first.kind)) first.operand %= static_cast<std::int32_t>(program_.compounds.size());
+    for (Op op : program_.parts_of(first)) {
       if (op.stage < 0 || op.stage >= program_.stages()) continue;
+      op.iteration = span.op.iteration;
       add(op, span);
     }
   }
@@ -48,7 +53,7 @@ class Changes {
     const StageBytes bytes = op.stage < costs_.stages() ? costs_.bytes(op.stage) : StageBytes{};
     switch (op.kind) {
       case Kind::F:
-        if (program_.profile != Profile::forward_only) put(rank, span.start, recomputes_[stage] ? kept_input(op) : bytes.activations, 1, Part::activations);
+        if (program_.profile != Profile::forward_only) put(rank, span.start, !recomputed_.empty() && recomputed_.contains({op.stage, op.microbatch}) ? kept_input(op) : bytes.activations, 1, Part::activations);
         use_version(op);
         if (is_last_reader(program_, op)) take_entry(source_of(program_, op), links_.previous[stage], rank, span.start);
         break;
@@ -160,7 +165,7 @@ class Changes {
     std::map<std::int32_t, std::set<std::pair<std::int32_t, Microbatch>>> users;
   };
   std::vector<Stash> stashes_;
-  std::vector<bool> recomputes_;  // by stage
+  std::set<std::pair<Stage, Microbatch>> recomputed_;  // in every iteration alike
 };
 
 std::int64_t& part_of(MemoryParts& parts, Part part) {

@@ -377,10 +377,18 @@ TEST(TorchDevice, single_stages_run_on_examples_and_hold_no_more_each_time) {
 // Calibration trains on noise, and afterwards nobody can tell.
 TEST(TorchDevice, calibration_leaves_no_trace) {
   const Program split = add_send_recv(program_of({"0F0,0F1,0I0,0W0,0I1,0W1,0U", "1F0,1I0,1F1,1I1,1W1,1W0,1U"}));
-  for (const Program& what : {program("ppll", 2, 2), program("gpipe", 2, 2), split, program("chimera", 2, 2)}) {
+  // A slow stage that misses outputs, and a fast one that replays.
+  std::vector<Program> replaying;
+  for (const char* costs : {"F=1:2,LB=2:4", "F=1:0.5,LB=2:1"}) {
+    ScheduleShape shape{2, 4, {{"buffer", "1"}}};
+    shape.costs = [costs](const Program& placed) { return stage_costs(parse_cost_list(costs), placed); };
+    replaying.push_back(add_send_recv(generate(find_schedule("async-dgl"), shape)));
+  }
+  for (const Program& what : {program("ppll", 2, 2), program("gpipe", 2, 2), split, program("chimera", 2, 2), program("pipedream-2bw", 2, 2),
+                              program("features-replay", 2, 2), program("fdg", 2, 2), program("interlocking", 2, 2), replaying[0], replaying[1]}) {
     const TorchConfig config = vit(2);
     SmallRun straight(config, what), calibrated(config, what);
-    straight.iterations(2);
+    straight.iterations(1).iterations(1);  // a stream drains in between
     calibrated.iterations(1);
     auto before = calibrated.state();
     for (auto& [name, tensor] : before) tensor = tensor.clone();
@@ -394,7 +402,7 @@ TEST(TorchDevice, calibration_leaves_no_trace) {
     std::set<std::pair<Stage, Kind>> occur, measured;
     for (const auto& row : what.rows) {
       for (const Op& op : row) {
-        if (is_compute(op.kind) || op.kind == Kind::ALLREDUCE) occur.insert({op.stage, op.kind});
+        if (is_compute(op.kind) || is_collective(op.kind)) occur.insert({op.stage, op.kind});
       }
     }
     for (const MeasuredOp& op : calibration.ops) {
@@ -517,6 +525,14 @@ TEST(AsyncDglTraining, equals_stages_trained_one_after_another_on_the_same_repla
   std::map<std::string, torch::Tensor> actual;
   for (const auto& [name, tensor] : expected) actual[name] = state.at(name);
   EXPECT_THAT(differences(actual, expected), IsEmpty());
+}
+
+TEST(InterlockingTraining, is_clipped_by_each_stages_own_norm) {
+  TorchConfig config = vit(2);
+  config.clip_norm = 1e-3;
+  const auto clipped = SmallRun(config, program("interlocking", 2, 2)).iterations(1).state();
+  config.clip_norm = 0;
+  EXPECT_THAT(differences(clipped, SmallRun(config, program("interlocking", 2, 2)).iterations(1).state()), testing::Not(IsEmpty()));
 }
 
 }  // namespace

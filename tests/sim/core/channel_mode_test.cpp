@@ -42,6 +42,9 @@ TEST(ChannelMode, a_mistake_is_named_with_what_was_expected) {
   EXPECT_THAT(error("edge,capacity=-1"), testing::HasSubstr("expected an integer from 0"));
   EXPECT_THAT(error("edge,capacity=2147483648"), testing::HasSubstr("expected an integer from 0"));
   EXPECT_THAT(error("edge,send=holding"), testing::HasSubstr("expected immediate, commit, hold"));
+  EXPECT_THAT(error("rank,"), testing::HasSubstr("ends with a comma"));
+  EXPECT_THAT(error("rank,,eager"), testing::HasSubstr("a property without a value"));
+  EXPECT_THAT(error("rank,eager="), testing::HasSubstr("a property without a value"));
   EXPECT_THAT(error("edge,fifo=rank"), testing::HasSubstr("the mode says what a FIFO is"));
   EXPECT_THAT(error("edge,capacity=1,capacity=2"), testing::HasSubstr("'capacity' twice"));
 }

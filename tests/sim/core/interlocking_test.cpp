@@ -60,5 +60,16 @@ TEST(Interlocking, a_backward_that_is_missing_is_named_with_its_loss) {
 
 TEST(Interlocking, other_profiles_have_one_loss) { EXPECT_EQ(Interlocking(program_of({"0F0,0F0/s1,0B0/s1,0B0"})).losses(), 1); }
 
+TEST(Interlocking, a_loss_beyond_the_last_stage_is_none) {
+  Program program = three_wise();
+  Op extra = program.rows[3].back();
+  extra.kind = Kind::B;
+  extra.slice = 1;  // the loss of stage 4
+  program.rows[3].insert(program.rows[3].end() - 1, extra);
+  const auto findings = validate(program);
+  ASSERT_FALSE(findings.empty());
+  EXPECT_EQ(findings.front().message, "3B0 of the loss of stage 4; expected stages up to 3");
+}
+
 }  // namespace
 }  // namespace bubblescope

@@ -245,5 +245,21 @@ TEST(Validate, require_valid_throws_the_first_finding) {
   }
 }
 
+TEST(Validate, two_buffers_of_weights_are_one_update_apart) {
+  EXPECT_EQ(check_rows({"0F0,0F1,0B0,0B1,0U"}, "#weights double-buffered\n"), "valid");
+  EXPECT_EQ(check_rows({"0F0,0B0,0U0,0F1,0B1,0U1"}, "#weights double-buffered\n"), "rank 0: 2 updates of stage 0; expected one per iteration, as weights are double-buffered");
+}
+
+TEST(Validate, stages_that_replay_read_what_there_is_in_their_own_order) {
+  const std::string local = "#profile local\n#weights latest\n";
+  const std::vector<std::string> rows{"0F0,0LB0,0F1,0LB1", "1F0,1LB0,1F1,1LB1"};
+  EXPECT_EQ(check_rows(rows, local + "#sources 1 1 1\n"), "valid");
+  EXPECT_EQ(check_rows(rows, local + "#sources 1 0 2\n"), "a source of stage 1 is out of range; expected microbatches from 0 to 1");
+  EXPECT_EQ(check_rows(rows, local + "#sources 1 0\n"), "1 sources of stage 1; expected one per microbatch, 2");
+  EXPECT_EQ(check_rows(rows, local + "#sources 0 0 1\n"), "sources of stage 0, which is first in its chain; expected none");
+  EXPECT_EQ(check_rows({rows[0], "1F1,1LB1,1F0,1LB0"}, local + "#sources 1 0 0\n"), "stage 1 replays, and its forwards are not in the order of their microbatches; expected them so");
+  EXPECT_EQ(check_rows({"0F0,0B0", "1F0,1B0"}, "#sources 1 0\n"), "stages that replay in a program that is not of profile local; expected none");
+}
+
 }  // namespace
 }  // namespace bubblescope

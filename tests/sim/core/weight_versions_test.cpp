@@ -21,9 +21,10 @@ TEST(WeightVersions, follow_the_updates_of_a_row) {
   EXPECT_THAT(weight_versions(program_of(rows, "#weights stash\n")), ElementsAre(ElementsAre(first, VersionUse{0, 1, 0, 0, 1})));
 }
 
-TEST(WeightVersions, a_recomputed_forward_reads_the_newest) {
+TEST(WeightVersions, a_backward_that_recomputes_reads_the_newest_and_its_error_gradient_is_as_old_as_the_forward) {
   const auto uses = weight_versions(program_of({"0F0,0F1,0R0,0B0,0U0,0R1,0B1,0U1"}, "#weights latest\n"));
   EXPECT_EQ(uses.at(0).at(1), (VersionUse{0, 1, 0, 1, 1}));
+  EXPECT_EQ(uses.at(0).at(1).staleness(), 1);
 }
 
 TEST(WeightVersions, two_buffers_delay_every_iteration_by_one_update) {

@@ -7,6 +7,7 @@
 #include "sim/engine/simulate.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/sim/program_rows.hpp"
 
 namespace bubblescope {
 namespace {
@@ -56,6 +57,29 @@ TEST(MemoryOverTime, an_input_gradient_frees_its_part_of_the_activations) {
   EXPECT_EQ(memory[0].samples[0].bytes, 100);
   EXPECT_EQ(memory[0].samples[1].bytes, 30);
   EXPECT_EQ(memory[0].samples[2].bytes, 0);
+}
+
+TEST(MemoryOverTime, overlapped_ops_count_in_every_iteration) {
+  // The last of DualPipe's iterations holds what the first does, by the program of one.
+  const Program one = generate(find_schedule("dualpipe"), {4, 8});
+  const Program many = repeat_iterations(one, 3);
+  const StageCosts costs = stage_costs(parse_cost_list("F=1,I=1,W=1"), one);
+  const auto alone = memory_over_time(one, simulate(one, costs, uniform_cluster(4)).timeline, costs);
+  const Timeline timeline = simulate(many, costs, uniform_cluster(4)).timeline;
+  for (const auto& memory : {memory_over_time(one, timeline, costs), memory_over_time(many, timeline, costs)}) {
+    for (std::size_t r = 0; r < 4; ++r) EXPECT_EQ(memory[r].peak_activations, alone[r].peak_activations) << r;
+  }
+}
+
+TEST(MemoryOverTime, only_microbatches_that_recompute_keep_their_input_alone) {
+  const Program program = program_of({"0F0,0B0,0F1,0B1", "1F0,1B0,1F1,1R1,1B1"});
+  StageCosts costs = stage_costs(parse_cost_list("F=1,B=1,R=1"), program);
+  costs.bytes(0).output = 10;
+  costs.bytes(1).activations = 100;
+  const auto memory = memory_over_time(program, simulate(program, costs, uniform_cluster(2)).timeline, costs);
+  std::vector<std::int64_t> bytes;
+  for (const MemorySample& sample : memory[1].samples) bytes.push_back(sample.bytes);
+  EXPECT_EQ(bytes, (std::vector<std::int64_t>{0, 100, 0, 10, 100, 0}));
 }
 
 }  // namespace

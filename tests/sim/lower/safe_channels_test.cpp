@@ -58,11 +58,13 @@ TEST(SafeChannels, what_is_named_safe_is_valid_and_the_rest_is_not) {
   for (const Schedule& schedule : schedules()) {
     if (schedule.local) continue;
     const Program program = scheduled(schedule.name);
-    const std::vector<std::string> safe = safe_channels(program, "defer-receives");
-    for (const std::string& mode : channel_mode_names()) {
-      Program on = program;
-      on.channels = {channel_mode(mode)};
-      EXPECT_EQ(validate(lower(on, "defer-receives")).empty(), std::find(safe.begin(), safe.end(), mode) != safe.end()) << schedule.name << ' ' << mode;
+    for (const char* passes : {"", "defer-receives"}) {
+      const std::vector<std::string> safe = safe_channels(program, passes);
+      for (const std::string& mode : channel_mode_names()) {
+        Program on = program;
+        on.channels = {channel_mode(mode)};
+        EXPECT_EQ(validate(lower(on, passes)).empty(), std::find(safe.begin(), safe.end(), mode) != safe.end()) << schedule.name << ' ' << mode << ' ' << passes;
+      }
     }
   }
 }
