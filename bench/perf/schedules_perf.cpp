@@ -15,25 +15,24 @@
 namespace bubblescope {
 namespace {
 
-/// Searched schedules learn their order on a few ranks; the time of that search is in `generate`, too.
-std::int32_t ranks_of(const Schedule& schedule) { return schedule.searched ? 8 : 64; }
+/// Searched schedules learn their order on a few ranks; the time of that search is in `generate`, too. Few ranks
+/// also where sizes are compared: the smallest holds twice as many microbatches as there are ranks.
+constexpr std::int32_t kManyRanks = 64, kFewRanks = 8;
 
-Cluster cluster_of(const Schedule& schedule) { return uniform_cluster(ranks_of(schedule), {10 * kMicrosecond, 0}); }
-
-Program generate_for(const Schedule& schedule, std::int32_t microbatches) {
+Program generate_for(const Schedule& schedule, std::int32_t ranks, std::int32_t microbatches) {
   ScheduleShape shape;
-  shape.ranks = ranks_of(schedule);
+  shape.ranks = ranks;
   shape.microbatches = microbatches;
   return generate(schedule, std::move(shape));
 }
 
 /// The number of microbatches that gives about so many ops after lowering: they grow with it. A multiple of the
 /// ranks, which every schedule takes.
-std::int32_t microbatches_for(const Schedule& schedule, std::int64_t ops) {
-  const std::int32_t p = ranks_of(schedule), few = 2 * p;
-  static std::map<std::string, std::size_t> known;
-  auto& count = known[schedule.name];
-  if (count == 0) count = add_send_recv(generate_for(schedule, few)).op_count();
+std::int32_t microbatches_for(const Schedule& schedule, std::int32_t p, std::int64_t ops) {
+  const std::int32_t few = 2 * p;
+  static std::map<std::pair<std::string, std::int32_t>, std::size_t> known;
+  auto& count = known[{schedule.name, p}];
+  if (count == 0) count = add_send_recv(generate_for(schedule, p, few)).op_count();
   const std::int64_t wanted = ops * few / static_cast<std::int64_t>(count);
   return static_cast<std::int32_t>(std::max<std::int64_t>(1, (wanted + p / 2) / p)) * p;
 }
@@ -43,47 +42,47 @@ StageCosts costs_of(const Program& program) { return stage_costs(parse_cost_list
 /// What is timed.
 enum class Phase { generate, lower, simulate, whole };
 
-void measure(benchmark::State& state, const Schedule& schedule, Phase phase, std::int64_t ops) {
-  const Cluster cluster = cluster_of(schedule);
-  const std::int32_t microbatches = microbatches_for(schedule, ops);
-  Program order = phase == Phase::lower || phase == Phase::simulate ? generate_for(schedule, microbatches) : Program{};
+void measure(benchmark::State& state, const Schedule& schedule, std::int32_t ranks, Phase phase, std::int64_t ops) {
+  const Cluster cluster = uniform_cluster(ranks, {10 * kMicrosecond, 0});
+  const std::int32_t microbatches = microbatches_for(schedule, ranks, ops);
+  Program order = phase == Phase::lower || phase == Phase::simulate ? generate_for(schedule, ranks, microbatches) : Program{};
   const Program lowered = phase == Phase::simulate ? add_send_recv(order) : Program{};
   const StageCosts costs = phase == Phase::simulate ? costs_of(order) : StageCosts{};
   std::size_t count = lowered.op_count();
   for (auto _ : state) {
     if (phase == Phase::generate) {
-      benchmark::DoNotOptimize(generate_for(schedule, microbatches));
+      benchmark::DoNotOptimize(generate_for(schedule, ranks, microbatches));
     } else if (phase == Phase::lower) {
       const Program result = add_send_recv(order);
       count = result.op_count();
     } else if (phase == Phase::simulate) {
       benchmark::DoNotOptimize(simulate(lowered, costs, cluster));
     } else {
-      const Program result = add_send_recv(generate_for(schedule, microbatches));
+      const Program result = add_send_recv(generate_for(schedule, ranks, microbatches));
       benchmark::DoNotOptimize(simulate(result, costs_of(result), cluster));
       count = result.op_count();
     }
   }
-  if (phase == Phase::generate) count = add_send_recv(generate_for(schedule, microbatches)).op_count();
+  if (phase == Phase::generate) count = add_send_recv(generate_for(schedule, ranks, microbatches)).op_count();
   state.counters["ops"] = static_cast<double>(count);
-  state.counters["ranks"] = ranks_of(schedule);
+  state.counters["ranks"] = ranks;
   state.counters["microbatches"] = microbatches;
 }
 
-void add(const std::string& group, const Schedule& schedule, Phase phase, std::int64_t ops) {
+void add(const std::string& group, const Schedule& schedule, std::int32_t ranks, Phase phase, std::int64_t ops) {
   static const std::map<Phase, std::string> names{{Phase::generate, "generate"}, {Phase::lower, "lower"}, {Phase::simulate, "simulate"}, {Phase::whole, "whole"}};
   benchmark::RegisterBenchmark((group + "/" + schedule.name + "/" + names.at(phase) + "/" + std::to_string(ops)).c_str(),
-                               [&schedule, phase, ops](benchmark::State& state) { measure(state, schedule, phase, ops); })
+                               [&schedule, ranks, phase, ops](benchmark::State& state) { measure(state, schedule, ranks, phase, ops); })
       ->Unit(benchmark::kMillisecond);
 }
 
 const bool registered = [] {
   for (const Schedule& schedule : schedules()) {
-    for (const Phase phase : {Phase::generate, Phase::lower, Phase::simulate, Phase::whole}) add("schedule", schedule, phase, 1'000'000);
+    for (const Phase phase : {Phase::generate, Phase::lower, Phase::simulate, Phase::whole}) add("schedule", schedule, schedule.searched ? kFewRanks : kManyRanks, phase, 1'000'000);
   }
   for (const char* name : {"1f1b", "interleaved-1f1b", "zbv", "dualpipe", "v-half", "ppll"}) {
     for (const Phase phase : {Phase::simulate, Phase::whole}) {
-      for (const std::int64_t ops : {10'000, 100'000, 1'000'000, 10'000'000}) add("size", find_schedule(name), phase, ops);
+      for (const std::int64_t ops : {10'000, 100'000, 1'000'000, 10'000'000}) add("size", find_schedule(name), kFewRanks, phase, ops);
     }
   }
   return true;
