@@ -129,15 +129,6 @@ Program without_ops(Program program) {
   return program;
 }
 
-torch::Tensor take(std::map<std::tuple<Stage, std::int64_t, Microbatch, std::uint16_t>, torch::Tensor>& tensors, const Op& op,
-                   std::string_view what) {
-  const auto found = tensors.find({op.stage, op.iteration, op.microbatch, op.slice});
-  if (found == tensors.end()) throw RunError(fmt::format("{} of iteration {}: there is no {}", cell(op), op.iteration, what));
-  torch::Tensor tensor = std::move(found->second);
-  tensors.erase(found);
-  return tensor;
-}
-
 }  // namespace
 
 TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program)
@@ -207,6 +198,14 @@ TorchDevice::InFlight& TorchDevice::flying(Held& stage, const Op& op) {
 
 ForwardContext TorchDevice::context(const Op& op) const {
   return {.seed = shared_->config.seed, .iteration = op.iteration, .microbatch = op.microbatch};
+}
+
+torch::Tensor TorchDevice::take(std::map<Key, torch::Tensor>& messages, const Op& op, std::string_view what) {
+  const auto found = messages.find(Key{op.stage, op.iteration, op.microbatch, op.slice});
+  if (found == messages.end()) throw RunError(fmt::format("{} of iteration {}: there is no {}", cell(op), op.iteration, what));
+  torch::Tensor tensor = std::move(found->second);
+  messages.erase(found);
+  return tensor;
 }
 
 void TorchDevice::execute(const Op& op) {
@@ -328,42 +327,12 @@ void TorchDevice::backward(Held& stage, const Op& op) {
   count_gradients(stage);
 }
 
-void TorchDevice::interlocked_backward(Held& stage, const Op& op) {
-  InFlight& flight = flying(stage, op);
-  const bool last = interlocking_.last(op);
-  if (interlocking_.own(op)) {
-    if (!flight.loss.defined()) compute_loss(stage, op, flight);
-    flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)), /*retain_graph=*/!last);
-    flight.loss = torch::Tensor();
-  } else {
-    flight.output.backward(take(gradients_, op, "gradient of its output"), /*retain_graph=*/!last);
-  }
-  if (interlocking_.goes_on(op)) {
-    auto& onward = here(stage.previous) ? gradients_[Key{stage.previous, op.iteration, op.microbatch, op.slice}]
-                                      : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
-    onward = flight.input.grad();
-  }
-  // What the next backward finds is not to be added to this one's.
-  if (!stage.first) flight.input.mutable_grad() = torch::Tensor();
-  if (last) stage.flying.erase({op.iteration, op.microbatch});
-  count_gradients(stage);
-}
-
 void TorchDevice::weights(Held& stage, const Op& op) {
   const auto found = stage.waiting.find({op.iteration, op.microbatch});
   if (found == stage.waiting.end()) throw RunError(fmt::format("{} of iteration {}: its I has not run", cell(op), op.iteration));
   found->second.gradients->accumulate();  // reads no weights
   stage.versions.release(op.iteration, op.microbatch);
   stage.waiting.erase(found);
-  count_gradients(stage);
-}
-
-void TorchDevice::local_backward(Held& stage, const Op& op) {
-  if (!local_) throw RunError(fmt::format("{}: LB in a schedule without local losses", cell(op)));
-  InFlight& flight = flying(stage, op);
-  if (!flight.loss.defined()) compute_loss(stage, op, flight);
-  flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
-  stage.flying.erase({op.iteration, op.microbatch});
   count_gradients(stage);
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -145,6 +146,8 @@ class TorchDevice : public Device {
   /// (stage, iteration, microbatch, slice)
   using Key = std::tuple<Stage, std::int64_t, Microbatch, std::uint16_t>;
 
+  /// Out of `messages` what `op` needs; `what` says it where there is none (RunError).
+  static torch::Tensor take(std::map<Key, torch::Tensor>& messages, const Op& op, std::string_view what);
   Held& held(const Op& op);
   InFlight& flying(Held& stage, const Op& op);
   ForwardContext context(const Op& op) const;
