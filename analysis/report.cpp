@@ -75,15 +75,21 @@ void complete(ReportModel& model) {
     throw InputError(fmt::format("the baseline '{}' is no schedule of this report{}", model.baseline,
                                  suggestion(model.baseline, labels)));
   }
-  const auto speedup = [](const std::optional<SideNumbers>& from, std::optional<SideNumbers>& side) {
-    if (!from || !side || side->speedup || from->iteration <= 0 || side->iteration <= 0) return;
-    side->speedup = static_cast<double>(from->iteration) / static_cast<double>(side->iteration);
-  };
   const std::optional<SideNumbers> predicted = base->predicted, measured = base->measured;
+  const std::int64_t samples = base->samples;
+  bool others = false;
   for (ScheduleReport& schedule : model.schedules) {
+    const bool counted = samples > 0 && schedule.samples > 0;
+    const double work = counted ? static_cast<double>(schedule.samples) / static_cast<double>(samples) : 1;
+    others = others || work != 1;
+    const auto speedup = [&](const std::optional<SideNumbers>& from, std::optional<SideNumbers>& side) {
+      if (!from || !side || side->speedup || from->iteration <= 0 || side->iteration <= 0) return;
+      side->speedup = work * static_cast<double>(from->iteration) / static_cast<double>(side->iteration);
+    };
     speedup(predicted, schedule.predicted);
     speedup(measured, schedule.measured);
   }
+  if (others) model.notes.push_back("Schedules train on different numbers of samples per iteration (the whole batch is each microbatch of some): their times are per iteration, speed-ups are per sample.");
 }
 
 std::vector<std::filesystem::path> write_report(const ReportModel& model, const std::filesystem::path& folder,

@@ -57,6 +57,7 @@ Json json_of(const SideNumbers& side) {
 
 Json json_of(const ScheduleReport& s) {
   Json json = {{"label", s.label}, {"schedule", s.schedule}, {"ranks", s.ranks}, {"microbatches", s.microbatches}};
+  json["samples"] = s.samples > 0 ? Json(s.samples) : Json(nullptr);
   json["failure"] = s.failure.empty() ? Json(nullptr) : Json(s.failure);
   json["predicted"] = s.predicted ? json_of(*s.predicted) : Json(nullptr);
   json["measured"] = s.measured ? json_of(*s.measured) : Json(nullptr);

@@ -26,7 +26,7 @@ struct SideNumbers {
   double idle_fraction = -1;       ///< of that Timeline, or of all repetitions; -1: not known
   std::vector<std::array<Nanos, kIdleCauses>> idle;  ///< rank -> cause -> ns, of the Timeline shown
   std::vector<std::int64_t> peak_bytes;              ///< per rank; empty: not known
-  std::optional<double> speedup;   ///< against the baseline's same side
+  std::optional<double> speedup;   ///< against the baseline's same side; per sample, where both say how many
   std::optional<Bubbles> bubbles;
   std::optional<CriticalPath> path;
 };
@@ -43,6 +43,7 @@ struct ScheduleReport {
   std::string failure;    ///< why there are no numbers (deadlock, out of memory, not applicable), or empty
   std::int32_t ranks = 0;
   std::int32_t microbatches = 0;
+  std::int64_t samples = 0;  ///< that an iteration trains on; 0: not known
   std::optional<Timeline> predicted_timeline;
   std::optional<Timeline> measured_timeline;
   std::optional<SideNumbers> predicted;

@@ -70,6 +70,7 @@ Table summary_table(const ReportModel& model) {
   Table table{{{"schedule"},
                {"ranks", Align::right},
                {"microbatches", Align::right},
+               {"samples", Align::right},
                {"predicted", Align::right},
                {"measured", Align::right},
                {"quartiles", Align::right},
@@ -83,23 +84,24 @@ Table summary_table(const ReportModel& model) {
     row[0] = s.label;
     if (s.ranks > 0) row[1] = std::to_string(s.ranks);
     if (s.microbatches > 0) row[2] = std::to_string(s.microbatches);
+    if (s.samples > 0) row[3] = std::to_string(s.samples);
     if (!s.failure.empty()) {
-      row[3] = "no result";
+      row[4] = "no result";
     } else {
       if (s.predicted) {
-        row[3] = format_duration(s.predicted->iteration);
-        row[7] = speedup_text(*s.predicted);
+        row[4] = format_duration(s.predicted->iteration);
+        row[8] = speedup_text(*s.predicted);
       }
       if (s.measured) {
-        row[4] = format_duration(s.measured->iteration);
+        row[5] = format_duration(s.measured->iteration);
         if (s.measured->spread) {
-          row[5] = range_text(*s.measured->spread);
+          row[6] = range_text(*s.measured->spread);
         }
-        row[8] = speedup_text(*s.measured);
+        row[9] = speedup_text(*s.measured);
       }
-      if (s.error) row[6] = signed_percent(*s.error);
+      if (s.error) row[7] = signed_percent(*s.error);
     }
-    if (s.published) row[9] = s.published->text;
+    if (s.published) row[10] = s.published->text;
     table.rows.push_back(std::move(row));
   }
   return without_empty_columns(table);

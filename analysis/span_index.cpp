@@ -2,11 +2,14 @@
 #include "analysis/span_index.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <map>
+#include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
 
 namespace bubblescope {
 
@@ -71,7 +74,7 @@ void check(const Timeline& timeline) {
 SpanIndex::SpanIndex(const Timeline& timeline)
     : timeline_(timeline), previous_(timeline.spans.size(), -1), busy_(timeline.ranks) {
   check(timeline);
-  for (auto& lists : collective_) lists.resize(timeline.ranks);
+  std::vector<std::vector<std::int32_t>> collectives(at(timeline.ranks));  // rank -> SYNC, ALLREDUCE
   by_op_.reserve(timeline.spans.size());
   std::vector<std::vector<std::int32_t>> by_track(timeline.tracks.size());
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(timeline.spans.size()); ++i) {
@@ -80,7 +83,7 @@ SpanIndex::SpanIndex(const Timeline& timeline)
     by_track[span.track].push_back(i);
     if (is_busy(timeline, span)) busy_[rank].push_back(i);
     if (!span.has_op) continue;
-    if (is_collective(span.op.kind)) collective_[span.op.kind == Kind::ALLREDUCE][rank].push_back(i);
+    if (is_collective(span.op.kind)) collectives[at(rank)].push_back(i);
     if (!is_compound(span.op.kind)) {
       by_op_.try_emplace(OpKey(span.op), i);
     } else {
@@ -96,9 +99,8 @@ SpanIndex::SpanIndex(const Timeline& timeline)
     if (!std::is_sorted(list.begin(), list.end(), by_start)) std::sort(list.begin(), list.end(), by_start);
   };
   for (auto& list : busy_) sort(list);
-  for (auto& lists : collective_) {
-    for (auto& list : lists) sort(list);
-  }
+  for (auto& list : collectives) sort(list);
+  gather_meetings(collectives);
   for (auto& list : by_track) {
     sort(list);
     for (std::size_t k = 1; k < list.size(); ++k) previous_[list[k]] = list[k - 1];
@@ -153,24 +155,33 @@ std::int32_t SpanIndex::producer(const Op& op) const {
   return full >= 0 ? full : find_as(op, Kind::I, op.stage + step);
 }
 
-std::vector<std::int32_t> SpanIndex::members(std::int32_t span) const {
-  const Span& self = timeline_.spans[span];
-  const bool reduces = self.op.kind == Kind::ALLREDUCE;
-  const auto& lists = collective_[reduces];
-  if (reduces) {
-    std::vector<std::int32_t> together;
-    for (const auto& list : lists) {
-      std::copy_if(list.begin(), list.end(), std::back_inserter(together), [&](std::int32_t other) { return timeline_.spans[other].start == self.start; });
+std::span<const std::int32_t> SpanIndex::members(std::int32_t span) const {
+  const std::int32_t meeting = meeting_[at(span)];
+  if (meeting < 0) return {};
+  return meetings_[at(meeting)];
+}
+
+// `collectives`: rank -> its SYNCs and ALLREDUCEs by start.
+void SpanIndex::gather_meetings(const std::vector<std::vector<std::int32_t>>& collectives) {
+  std::vector<std::int32_t> position(at(timeline_.stages));  // in its chain; copies share it
+  std::iota(position.begin(), position.end(), 0);
+  for (const auto& chain : timeline_.chains) {
+    for (std::size_t i = 0; i < chain.size(); ++i) position[at(chain[i])] = static_cast<std::int32_t>(i);
+  }
+  meeting_.assign(timeline_.spans.size(), -1);
+  std::map<std::pair<std::int32_t, std::int32_t>, std::int32_t> numbers;  // (k, position, or -1 for SYNC) -> meeting
+  for (const auto& list : collectives) {
+    std::map<std::int32_t, std::int32_t> count;  // SYNC: -1, else stage -> how many so far
+    for (const std::int32_t span : list) {
+      const Op& op = timeline_.spans[at(span)].op;
+      const bool reduces = op.kind == Kind::ALLREDUCE;
+      const std::pair key{count[reduces ? op.stage : -1]++, reduces ? position[at(op.stage)] : -1};
+      const auto [number, is_new] = numbers.try_emplace(key, static_cast<std::int32_t>(meetings_.size()));
+      if (is_new) meetings_.emplace_back();
+      meetings_[at(number->second)].push_back(span);
+      meeting_[at(span)] = number->second;
     }
-    return together;
   }
-  const auto& own = lists[rank_of(timeline_, self)];
-  const auto place = std::find(own.begin(), own.end(), span) - own.begin();
-  std::vector<std::int32_t> met;
-  for (const auto& list : lists) {
-    if (place < static_cast<std::ptrdiff_t>(list.size())) met.push_back(list[place]);
-  }
-  return met;
 }
 
 }  // namespace bubblescope

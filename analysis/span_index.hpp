@@ -62,16 +62,18 @@ class SpanIndex {
   std::int32_t consumer(const Op& op) const;
   /// The compute span that made what `op` (a send or a receive) carries, or -1.
   std::int32_t producer(const Op& op) const;
-  /// The spans that meet `span`, itself included: the k-th SYNC of every rank, or the ALLREDUCEs that start when
-  /// it does (which copies of a stage meet is not the Timeline's to know, but they start together).
-  std::vector<std::int32_t> members(std::int32_t span) const;
+  /// The spans that meet `span`, itself included: the k-th SYNC of every rank, or the k-th ALLREDUCE of every
+  /// copy of a stage.
+  std::span<const std::int32_t> members(std::int32_t span) const;
 
  private:
   std::int32_t find_as(Op op, Kind kind, int stage) const;
+  void gather_meetings(const std::vector<std::vector<std::int32_t>>& collectives);
   const Timeline& timeline_;
   std::vector<std::int32_t> previous_;
   std::vector<std::vector<std::int32_t>> busy_;
-  std::vector<std::vector<std::int32_t>> collective_[2];  // SYNC, ALLREDUCE: rank -> spans by start
+  std::vector<std::vector<std::int32_t>> meetings_;  // spans that meet
+  std::vector<std::int32_t> meeting_;                // span -> index into meetings_, or -1
   std::unordered_map<OpKey, std::int32_t, OpKeyHash> by_op_;
 };
 

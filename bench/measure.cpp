@@ -224,8 +224,6 @@ double Measured::period_error() const {
   return static_cast<double>(predicted_iteration() - iteration.median) / static_cast<double>(std::max<Nanos>(1, iteration.median));
 }
 double Measured::idle_points() const { return 100 * (predicted.bubbles.idle_fraction - measured.bubbles.idle_fraction); }
-double Measured::predicted_rate() const { return static_cast<double>(experiment.iteration_samples) * 1e9 / static_cast<double>(std::max<Nanos>(1, predicted_iteration())); }
-double Measured::measured_rate() const { return static_cast<double>(experiment.iteration_samples) * 1e9 / static_cast<double>(std::max<Nanos>(1, iteration.median)); }
 
 std::vector<std::vector<int>> resolve_cores(const Scenario& scenario) {
   if (!scenario.backend.cores.empty()) return scenario.backend.cores;

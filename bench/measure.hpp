@@ -42,9 +42,6 @@ struct Measured {
   double period_error() const;
   /// Predicted minus measured idle fraction, in percentage points.
   double idle_points() const;
-  /// Samples per second.
-  double predicted_rate() const;
-  double measured_rate() const;
 };
 
 /// A schedule that could not go on: a loss that is not a number, memory that ran out.

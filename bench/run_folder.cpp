@@ -85,6 +85,7 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
     report.schedule = measured.experiment.config.name;
     report.ranks = measured.experiment.program.ranks();
     report.microbatches = measured.experiment.program.microbatches;
+    report.samples = measured.experiment.iteration_samples;
     report.predicted_timeline = measured.predicted.timeline;
     report.measured_timeline = measured.measured.timeline;
     report.predicted.emplace();
@@ -92,12 +93,6 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
     report.measured.emplace();
     report.measured->iteration = measured.iteration.median;
     report.measured->repeats = measured.iteration_repeats;
-    // Per sample: iterations of different schedules may train on different numbers of them.
-    for (const Measured& other : run.schedules) {
-      if (other.experiment.config.label != model.baseline) continue;
-      report.predicted->speedup = measured.predicted_rate() / other.predicted_rate();
-      report.measured->speedup = measured.measured_rate() / other.measured_rate();
-    }
     for (const RankMemory& rank : measured.predicted.memory) {
       if (measured.predicted.has_bytes) report.predicted->peak_bytes.push_back(rank.peak_bytes);
     }
@@ -139,13 +134,12 @@ void write_files(const std::filesystem::path& folder, const ReportModel& model, 
   const std::vector<std::string> stems = file_stems(labels);
   auto stem = stems.begin();
   for (const ScheduleReport& schedule : model.schedules) {
-    json entry = {{"label", schedule.label}, {"schedule", schedule.schedule}, {"failure", schedule.failure}, {"ranks", schedule.ranks}, {"microbatches", schedule.microbatches}};
+    json entry = {{"label", schedule.label}, {"schedule", schedule.schedule}, {"failure", schedule.failure}, {"ranks", schedule.ranks}, {"microbatches", schedule.microbatches}, {"samples", schedule.samples}};
     const auto side = [&](const char* name, const std::optional<Timeline>& timeline, const std::optional<SideNumbers>& numbers) {
       if (!timeline || !numbers) return;
       const std::string file = fmt::format("timelines/{}.{}.json", *stem, name);
       write_timeline(*timeline, folder / file);
-      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}, {"speedup", nullptr}};
-      if (numbers->speedup) entry[name]["speedup"] = *numbers->speedup;
+      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}};
     };
     side("predicted", schedule.predicted_timeline, schedule.predicted);
     side("measured", schedule.measured_timeline, schedule.measured);
@@ -205,6 +199,7 @@ ReportModel read_run_folder(const std::filesystem::path& folder) {
       schedule.failure = entry.at("failure");
       schedule.ranks = entry.at("ranks");
       schedule.microbatches = entry.at("microbatches");
+      schedule.samples = entry.value("samples", std::int64_t{0});
       const auto side = [&](const char* name, std::optional<Timeline>& timeline, std::optional<SideNumbers>& numbers) {
         if (!entry.contains(name)) return;
         const json& from = entry.at(name);
@@ -213,7 +208,8 @@ ReportModel read_run_folder(const std::filesystem::path& folder) {
         numbers->iteration = from.at("iteration_ns");
         numbers->repeats = from.at("repeats_ns").get<std::vector<Nanos>>();
         numbers->peak_bytes = from.at("peak_bytes").get<std::vector<std::int64_t>>();
-        if (!from.at("speedup").is_null()) numbers->speedup = from.at("speedup").get<double>();
+        // Folders that do not say how many samples there are say this.
+        if (from.contains("speedup") && !from.at("speedup").is_null()) numbers->speedup = from.at("speedup").get<double>();
       };
       side("predicted", schedule.predicted_timeline, schedule.predicted);
       side("measured", schedule.measured_timeline, schedule.measured);

@@ -40,12 +40,13 @@ std::int32_t microbatches_for(const Schedule& schedule, std::int32_t p, std::int
 StageCosts costs_of(const Program& program) { return stage_costs(parse_cost_list("F=1,I=1,W=1,LB=2"), program); }
 
 /// What is timed.
-enum class Phase { generate, lower, simulate, whole };
+enum class Phase { generate, lower, simulate, lower_and_simulate, whole };
 
 void measure(benchmark::State& state, const Schedule& schedule, std::int32_t ranks, Phase phase, std::int64_t ops) {
   const Cluster cluster = uniform_cluster(ranks, {10 * kMicrosecond, 0});
   const std::int32_t microbatches = microbatches_for(schedule, ranks, ops);
-  Program order = phase == Phase::lower || phase == Phase::simulate ? generate_for(schedule, ranks, microbatches) : Program{};
+  const bool generated = phase == Phase::lower || phase == Phase::simulate || phase == Phase::lower_and_simulate;
+  const Program order = generated ? generate_for(schedule, ranks, microbatches) : Program{};
   const Program lowered = phase == Phase::simulate ? add_send_recv(order) : Program{};
   const StageCosts costs = phase == Phase::simulate ? costs_of(order) : StageCosts{};
   std::size_t count = lowered.op_count();
@@ -58,7 +59,7 @@ void measure(benchmark::State& state, const Schedule& schedule, std::int32_t ran
     } else if (phase == Phase::simulate) {
       benchmark::DoNotOptimize(simulate(lowered, costs, cluster));
     } else {
-      const Program result = add_send_recv(generate_for(schedule, ranks, microbatches));
+      const Program result = phase == Phase::whole ? add_send_recv(generate_for(schedule, ranks, microbatches)) : add_send_recv(order);
       benchmark::DoNotOptimize(simulate(result, costs_of(result), cluster));
       count = result.op_count();
     }
@@ -70,7 +71,7 @@ void measure(benchmark::State& state, const Schedule& schedule, std::int32_t ran
 }
 
 void add(const std::string& group, const Schedule& schedule, std::int32_t ranks, Phase phase, std::int64_t ops) {
-  static const std::map<Phase, std::string> names{{Phase::generate, "generate"}, {Phase::lower, "lower"}, {Phase::simulate, "simulate"}, {Phase::whole, "whole"}};
+  static const std::map<Phase, std::string> names{{Phase::generate, "generate"}, {Phase::lower, "lower"}, {Phase::simulate, "simulate"}, {Phase::lower_and_simulate, "lower+simulate"}, {Phase::whole, "whole"}};
   benchmark::RegisterBenchmark((group + "/" + schedule.name + "/" + names.at(phase) + "/" + std::to_string(ops)).c_str(),
                                [&schedule, ranks, phase, ops](benchmark::State& state) { measure(state, schedule, ranks, phase, ops); })
       ->Unit(benchmark::kMillisecond);
@@ -81,7 +82,7 @@ const bool registered = [] {
     for (const Phase phase : {Phase::generate, Phase::lower, Phase::simulate, Phase::whole}) add("schedule", schedule, schedule.searched ? kFewRanks : kManyRanks, phase, 1'000'000);
   }
   for (const char* name : {"1f1b", "interleaved-1f1b", "zbv", "dualpipe", "v-half", "ppll"}) {
-    for (const Phase phase : {Phase::simulate, Phase::whole}) {
+    for (const Phase phase : {Phase::simulate, Phase::lower_and_simulate, Phase::whole}) {
       for (const std::int64_t ops : {10'000, 100'000, 1'000'000, 10'000'000}) add("size", find_schedule(name), kFewRanks, phase, ops);
     }
   }

@@ -96,6 +96,12 @@ Timeline read_fields(const JsonReader& root, const std::string& file) {
   timeline.microbatches = root.at("microbatches").as<std::int32_t>();
   timeline.iterations = root.at("iterations").as<std::int32_t>();
   timeline.chunks = root.at("chunks").as<std::int32_t>();
+  if (root.has("chains")) {
+    for (const JsonReader& chain : root.at("chains").items()) {
+      auto& stages = timeline.chains.emplace_back();
+      for (const JsonReader& stage : chain.items()) stages.push_back(stage.as<Stage>(0, timeline.stages - 1));
+    }
+  }
   for (const JsonReader& track : root.at("tracks").items()) {
     const JsonReader stream = track.at("stream");
     timeline.tracks.push_back({track.at("rank").as<Rank>(0, timeline.ranks - 1),
@@ -155,9 +161,11 @@ std::string Timeline::span_name(const Span& span) const {
 
 std::string timeline_to_json(const Timeline& timeline) {
   std::string text = fmt::format(
-      "{{\"schema_version\": 1, \"label\": {}, \"schedule\": {}, \"ranks\": {}, \"stages\": {}, \"microbatches\": {}, \"iterations\": {}, \"chunks\": {},\n\"tracks\": [",
+      "{{\"schema_version\": 1, \"label\": {}, \"schedule\": {}, \"ranks\": {}, \"stages\": {}, \"microbatches\": {}, \"iterations\": {}, \"chunks\": {},",
       json(timeline.label).dump(), json(timeline.schedule).dump(), timeline.ranks, timeline.stages, timeline.microbatches, timeline.iterations, timeline.chunks);
   const auto out = std::back_inserter(text);
+  if (!timeline.chains.empty()) text += fmt::format(" \"chains\": {},", json(timeline.chains).dump());
+  text += "\n\"tracks\": [";
   for (std::size_t i = 0; i < timeline.tracks.size(); ++i) {
     const Track& track = timeline.tracks[i];
     fmt::format_to(out, "{}\n {{\"rank\": {}, \"stream\": \"{}\", \"name\": {}}}", i ? "," : "", track.rank, stream_name(track.stream), json(track.name).dump());

@@ -70,6 +70,8 @@ struct Timeline {
   std::int32_t microbatches = 0;
   std::int32_t iterations = 1;
   std::int32_t chunks = 1;
+  /// Where there are several: the stages of each in forward order; those at one position are copies.
+  std::vector<std::vector<Stage>> chains;
   std::vector<Track> tracks;
   std::vector<Span> spans;
   std::vector<std::string> names;   ///< of spans without an op; compounds' cells, too

@@ -13,6 +13,7 @@ Timeline empty_timeline(const Program& program, std::string label) {
   timeline.schedule = program.schedule;
   timeline.ranks = program.ranks();
   timeline.stages = program.stages();
+  if (program.chains.size() > 1) timeline.chains = program.chains;
   timeline.microbatches = program.microbatches;
   timeline.iterations = program.iterations;
   timeline.chunks = program.chunks;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <future>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -30,6 +32,9 @@ constexpr std::int64_t kLearnedOps = 12'000'000, kFewestLearned = 4;
 // Patterns with all their shifts are tried up to this size; beyond it those that the smaller problem liked.
 constexpr std::int64_t kPatternOps = 300'000;
 constexpr std::int64_t kMoveOps = 64'000'000, kFewestMoves = 500, kMostMoves = 60'000;
+// Orders that are farther from the lower bound than this are annealed for longer, while a move is cheap.
+constexpr double kNearBound = 1.02;
+constexpr std::int64_t kLongerMovesPerOp = 400, kLongerOpsSquared = 2'000'000'000'000;
 // Large problems learn first from small ones of the same kind.
 constexpr std::int32_t kReducedRanks = 12;
 constexpr std::size_t kRanked = 40;
@@ -112,7 +117,11 @@ class Search {
     }
     list_schedules(learn ? std::clamp(kLearnedOps / ops - static_cast<std::int64_t>(kRanked), std::int64_t{0}, kFewestPasses)
                          : std::clamp(kPassOps / ops, kFewestPasses, kMostPasses));
-    anneal(std::min(kMostMoves, kMoveOps / ops));
+    const std::int64_t moves = std::min(kMostMoves, kMoveOps / ops);
+    anneal(moves);
+    const std::int64_t longer = std::min(kLongerMovesPerOp * ops, kLongerOpsSquared / ops / ops);
+    const bool near = static_cast<double>(objective(best_time_)) <= kNearBound * static_cast<double>(objective(bound_));
+    if (!near && longer > moves) anneal(longer);
     return std::move(best_);
   }
 
@@ -133,9 +142,11 @@ class Search {
       if (!best_pattern_.empty()) starts.emplace_back(best_pattern_, 0.03);
     }
     starts.emplace_back(best_, 0.003);
+    std::vector<std::future<RowOrder>> tries;
     for (auto& [rows, temperature] : starts) {
-      if (!done()) accept(improve_order(problem_, std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), 1, temperature));
+      tries.push_back(std::async(std::launch::async, improve_order, std::cref(problem_), std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), 1, temperature));
     }
+    for (auto& found : tries) accept(found.get());
   }
 
   bool done() const { return !best_.empty() && objective(best_time_) <= objective(bound_); }

@@ -43,6 +43,17 @@ TEST(Report, derives_times_errors_and_speedups) {
   EXPECT_FALSE(model.schedules[2].predicted);
 }
 
+// 170 ms of 64 samples against 153 ms of 16.
+TEST(Report, speedups_are_per_sample_where_samples_are_known) {
+  ReportModel model = small_report();
+  model.schedules[0].samples = 64, model.schedules[1].samples = 16;
+  complete(model);
+  EXPECT_DOUBLE_EQ(*model.schedules[1].measured->speedup, 170.0 / 153 / 4);
+  EXPECT_NE(model.notes.back().find("per sample"), std::string::npos);
+  const Table table = summary_table(model);
+  EXPECT_EQ(table.rows[1][column(table, "samples")], "16");
+}
+
 TEST(Report, keeps_what_the_caller_has_set) {
   ReportModel model = small_report();
   model.schedules[0].predicted.emplace();

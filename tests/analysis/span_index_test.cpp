@@ -22,17 +22,21 @@ TEST(SpanIndex, barriers_are_met_one_after_the_other) {
 }
 
 // Bidirectional: ranks 0 and 3 hold the ends of both chains, ranks 1 and 2 what is between, and each pair
-// meets twice, at times of its own.
-TEST(SpanIndex, reductions_are_met_by_those_that_start_together) {
+// meets twice. All four of the second meetings start in the same nanosecond.
+TEST(SpanIndex, reductions_are_met_by_the_copies_of_a_stage) {
   TimelineBuilder builder(4, 8, 1);
+  builder.timeline().chains = {{0, 1, 2, 3}, {4, 5, 6, 7}};
   const auto a0 = builder.add(0, "0ALLREDUCE", 10, 12), b0 = builder.add(0, "7ALLREDUCE", 12, 14);
   const auto a1 = builder.add(1, "1ALLREDUCE", 7, 8), b1 = builder.add(1, "6ALLREDUCE", 12, 13);
   const auto a2 = builder.add(2, "5ALLREDUCE", 7, 8), b2 = builder.add(2, "2ALLREDUCE", 12, 13);
   const auto a3 = builder.add(3, "4ALLREDUCE", 10, 12), b3 = builder.add(3, "3ALLREDUCE", 12, 14);
+  const auto again1 = builder.add(1, "1ALLREDUCE", 20, 21), again2 = builder.add(2, "5ALLREDUCE", 20, 21);
   const SpanIndex index(builder.timeline());
   EXPECT_THAT(index.members(a0), ElementsAre(a0, a3));
   EXPECT_THAT(index.members(a2), ElementsAre(a1, a2));
-  EXPECT_THAT(index.members(b1), UnorderedElementsAre(b0, b1, b2, b3));  // nothing tells them apart
+  EXPECT_THAT(index.members(b1), ElementsAre(b1, b2));
+  EXPECT_THAT(index.members(b3), ElementsAre(b0, b3));
+  EXPECT_THAT(index.members(again1), ElementsAre(again1, again2));
 }
 
 TEST(SpanIndex, what_a_compound_made_is_found_whatever_its_direction) {

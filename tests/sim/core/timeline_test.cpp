@@ -16,6 +16,7 @@ Timeline sample() {
   timeline.label = "predicted";
   timeline.schedule = "a \"quoted\" name";
   timeline.ranks = 2, timeline.stages = 2, timeline.microbatches = 3, timeline.iterations = 4, timeline.chunks = 1;
+  timeline.chains = {{0}, {1}};
   timeline.tracks = {{0, StreamKind::compute, "rank 0"}, {1, StreamKind::communication, "<b>"}};
   Span f;
   f.start = 5, f.end = 17;
@@ -39,6 +40,7 @@ TEST(Timeline, survives_json) {
   EXPECT_EQ(timeline_to_json(back), text);
   ASSERT_EQ(back.spans.size(), 4u);
   EXPECT_EQ(back.spans[1].op, timeline.spans[1].op);
+  EXPECT_EQ(back.chains, timeline.chains);
   EXPECT_EQ(back.spans[1].bytes, 1'000'000'000'000);
   EXPECT_EQ(back.spans[1].wait, Wait::data);
   EXPECT_TRUE(back.spans[2].has_op);
