@@ -89,7 +89,8 @@ void complete(ReportModel& model) {
     speedup(predicted, schedule.predicted);
     speedup(measured, schedule.measured);
   }
-  if (others) model.notes.push_back("Schedules train on different numbers of samples per iteration (the whole batch is each microbatch of some): their times are per iteration, speed-ups are per sample.");
+  const std::string note = "The schedules train on different numbers of samples per iteration: speed-ups are per sample.";
+  if (others && std::find(model.notes.begin(), model.notes.end(), note) == model.notes.end()) model.notes.push_back(note);
 }
 
 std::vector<std::filesystem::path> write_report(const ReportModel& model, const std::filesystem::path& folder,

@@ -163,10 +163,12 @@ std::span<const std::int32_t> SpanIndex::members(std::int32_t span) const {
 
 // `collectives`: rank -> its SYNCs and ALLREDUCEs by start.
 void SpanIndex::gather_meetings(const std::vector<std::vector<std::int32_t>>& collectives) {
-  std::vector<std::int32_t> position(at(timeline_.stages));  // in its chain; copies share it
+  std::vector<std::int32_t> position(at(std::max(timeline_.stages, 0)));  // in its chain; copies share it
   std::iota(position.begin(), position.end(), 0);
   for (const auto& chain : timeline_.chains) {
-    for (std::size_t i = 0; i < chain.size(); ++i) position[at(chain[i])] = static_cast<std::int32_t>(i);
+    for (std::size_t i = 0; i < chain.size(); ++i) {
+      if (chain[i] >= 0 && chain[i] < timeline_.stages) position[at(chain[i])] = static_cast<std::int32_t>(i);
+    }
   }
   meeting_.assign(timeline_.spans.size(), -1);
   std::map<std::pair<std::int32_t, std::int32_t>, std::int32_t> numbers;  // (k, position, or -1 for SYNC) -> meeting
@@ -175,7 +177,9 @@ void SpanIndex::gather_meetings(const std::vector<std::vector<std::int32_t>>& co
     for (const std::int32_t span : list) {
       const Op& op = timeline_.spans[at(span)].op;
       const bool reduces = op.kind == Kind::ALLREDUCE;
-      const std::pair key{count[reduces ? op.stage : -1]++, reduces ? position[at(op.stage)] : -1};
+      // A stage beyond those of the Timeline has no copies.
+      const std::int32_t meets = !reduces ? -1 : op.stage < timeline_.stages ? position[at(op.stage)] : std::int32_t{op.stage};
+      const std::pair key{count[reduces ? op.stage : -1]++, meets};
       const auto [number, is_new] = numbers.try_emplace(key, static_cast<std::int32_t>(meetings_.size()));
       if (is_new) meetings_.emplace_back();
       meetings_[at(number->second)].push_back(span);

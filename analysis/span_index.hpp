@@ -63,7 +63,7 @@ class SpanIndex {
   /// The compute span that made what `op` (a send or a receive) carries, or -1.
   std::int32_t producer(const Op& op) const;
   /// The spans that meet `span`, itself included: the k-th SYNC of every rank, or the k-th ALLREDUCE of every
-  /// copy of a stage.
+  /// copy of a stage (sim/core/constraints.hpp). Without `Timeline::chains` copies are not known.
   std::span<const std::int32_t> members(std::int32_t span) const;
 
  private:

@@ -2,8 +2,8 @@
 //  * Large arrays lie on huge pages where the system lets programs choose (madvise). Simulating a
 //    million ops touches some 200 MB for the first time, and faults of 4 KiB took a third of the time.
 //  * What was freed is kept. Tensors of a few MiB come and go with every op; given back to the system
-//    each time, their page faults slow ops down, and by an amount that changes from run to run. Of ten
-//    million simulated ops they take more than half the time.
+//    each time, their page faults slow ops down, and by an amount that changes from run to run. Faults take
+//    a third to three quarters of the time in which a new process simulates ten million ops.
 #include <malloc.h>
 #include <sys/mman.h>
 

@@ -74,10 +74,30 @@ void add(const std::string& group, const Schedule& schedule, std::int32_t ranks,
   static const std::map<Phase, std::string> names{{Phase::generate, "generate"}, {Phase::lower, "lower"}, {Phase::simulate, "simulate"}, {Phase::lower_and_simulate, "lower+simulate"}, {Phase::whole, "whole"}};
   benchmark::RegisterBenchmark((group + "/" + schedule.name + "/" + names.at(phase) + "/" + std::to_string(ops)).c_str(),
                                [&schedule, ranks, phase, ops](benchmark::State& state) { measure(state, schedule, ranks, phase, ops); })
-      ->Unit(benchmark::kMillisecond);
+      ->Unit(benchmark::kMillisecond)
+      ->MeasureProcessCPUTime();  // searches use threads
+}
+
+/// A search where memory is short, so that it goes on for long.
+void search(benchmark::State& state, const Schedule& schedule, std::int32_t ranks, std::int32_t microbatches) {
+  ScheduleShape shape;
+  shape.ranks = ranks;
+  shape.microbatches = microbatches;
+  shape.costs = [](const Program& placed) { return stage_costs(parse_cost_list("F=10,I=12,W=8"), placed); };
+  shape.cluster = uniform_cluster(ranks, {500 * kMicrosecond, 0});
+  for (auto _ : state) benchmark::DoNotOptimize(generate(schedule, shape));
 }
 
 const bool registered = [] {
+  for (const Schedule& schedule : schedules()) {
+    if (!schedule.searched) continue;
+    for (const auto& [ranks, microbatches] : {std::pair{4, 8}, {8, 32}, {16, 64}}) {
+      benchmark::RegisterBenchmark(("search/" + schedule.name + "/" + std::to_string(ranks) + "x" + std::to_string(microbatches)).c_str(),
+                                   [&schedule, ranks = ranks, microbatches = microbatches](benchmark::State& state) { search(state, schedule, ranks, microbatches); })
+          ->Unit(benchmark::kMillisecond)
+          ->MeasureProcessCPUTime();
+    }
+  }
   for (const Schedule& schedule : schedules()) {
     for (const Phase phase : {Phase::generate, Phase::lower, Phase::simulate, Phase::whole}) add("schedule", schedule, schedule.searched ? kFewRanks : kManyRanks, phase, 1'000'000);
   }

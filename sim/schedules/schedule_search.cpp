@@ -34,7 +34,7 @@ constexpr std::int64_t kPatternOps = 300'000;
 constexpr std::int64_t kMoveOps = 64'000'000, kFewestMoves = 500, kMostMoves = 60'000;
 // Orders that are farther from the lower bound than this are annealed for longer, while a move is cheap.
 constexpr double kNearBound = 1.02;
-constexpr std::int64_t kLongerMovesPerOp = 400, kLongerOpsSquared = 2'000'000'000'000;
+constexpr std::int64_t kLongerMovesPerOp = 400, kLongerMovesOpsSquared = 2'000'000'000'000;
 // Large problems learn first from small ones of the same kind.
 constexpr std::int32_t kReducedRanks = 12;
 constexpr std::size_t kRanked = 40;
@@ -118,10 +118,10 @@ class Search {
     list_schedules(learn ? std::clamp(kLearnedOps / ops - static_cast<std::int64_t>(kRanked), std::int64_t{0}, kFewestPasses)
                          : std::clamp(kPassOps / ops, kFewestPasses, kMostPasses));
     const std::int64_t moves = std::min(kMostMoves, kMoveOps / ops);
-    anneal(moves);
-    const std::int64_t longer = std::min(kLongerMovesPerOp * ops, kLongerOpsSquared / ops / ops);
+    anneal(moves, 1);
+    const std::int64_t longer = std::min(kLongerMovesPerOp * ops, kLongerMovesOpsSquared / ops / ops);
     const bool near = static_cast<double>(objective(best_time_)) <= kNearBound * static_cast<double>(objective(bound_));
-    if (!near && longer > moves) anneal(longer);
+    if (!near && longer > moves) anneal(longer, 2);
     return std::move(best_);
   }
 
@@ -134,7 +134,7 @@ class Search {
 
   /// From the best order, hot, warm and cool, and from the best one that follows a pattern; where there are few
   /// moves they all go into one cool try.
-  void anneal(std::int64_t moves) {
+  void anneal(std::int64_t moves, std::uint64_t seed) {
     if (moves < kFewestMoves || done()) return;
     std::vector<std::pair<RowOrder, double>> starts;
     if (moves >= 4 * kFewestMoves) {
@@ -142,9 +142,10 @@ class Search {
       if (!best_pattern_.empty()) starts.emplace_back(best_pattern_, 0.03);
     }
     starts.emplace_back(best_, 0.003);
+    // On threads where the system grants them; what is found does not depend on it.
     std::vector<std::future<RowOrder>> tries;
     for (auto& [rows, temperature] : starts) {
-      tries.push_back(std::async(std::launch::async, improve_order, std::cref(problem_), std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), 1, temperature));
+      tries.push_back(std::async(std::launch::async | std::launch::deferred, improve_order, std::cref(problem_), std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), seed, temperature));
     }
     for (auto& found : tries) accept(found.get());
   }

@@ -50,8 +50,21 @@ TEST(Report, speedups_are_per_sample_where_samples_are_known) {
   complete(model);
   EXPECT_DOUBLE_EQ(*model.schedules[1].measured->speedup, 170.0 / 153 / 4);
   EXPECT_NE(model.notes.back().find("per sample"), std::string::npos);
+  const std::vector<std::string> notes = model.notes;
+  complete(model);
+  EXPECT_EQ(model.notes, notes);
   const Table table = summary_table(model);
   EXPECT_EQ(table.rows[1][column(table, "samples")], "16");
+}
+
+TEST(Report, says_nothing_of_samples_that_are_equal_or_not_known) {
+  for (const std::int64_t samples : {0, 64}) {
+    ReportModel model = small_report();
+    for (ScheduleReport& schedule : model.schedules) schedule.samples = samples;
+    complete(model);
+    EXPECT_EQ(model.notes, small_report().notes);
+    EXPECT_DOUBLE_EQ(*model.schedules[1].measured->speedup, 170.0 / 153);
+  }
 }
 
 TEST(Report, keeps_what_the_caller_has_set) {

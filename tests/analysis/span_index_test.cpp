@@ -4,7 +4,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/core/constraints.hpp"
+#include "sim/core/cost_list.hpp"
+#include "sim/engine/simulate.hpp"
+#include "sim/lower/copy_reduction.hpp"
+#include "sim/lower/send_recv.hpp"
 #include "tests/analysis/build_timeline.hpp"
+#include "tests/sim/fitting_shape.hpp"
 
 namespace bubblescope {
 namespace {
@@ -37,6 +48,33 @@ TEST(SpanIndex, reductions_are_met_by_the_copies_of_a_stage) {
   EXPECT_THAT(index.members(b1), ElementsAre(b1, b2));
   EXPECT_THAT(index.members(b3), ElementsAre(b0, b3));
   EXPECT_THAT(index.members(again1), ElementsAre(again1, again2));
+}
+
+TEST(SpanIndex, stages_and_chains_out_of_range_meet_nobody) {
+  TimelineBuilder builder(2, 2, 1);
+  builder.timeline().chains = {{0, 9}, {1}};
+  const auto far = builder.add(0, "9ALLREDUCE", 1, 2), near = builder.add(1, "1ALLREDUCE", 1, 2);
+  const SpanIndex index(builder.timeline());
+  EXPECT_THAT(index.members(far), ElementsAre(far));
+  EXPECT_THAT(index.members(near), ElementsAre(near));
+}
+
+TEST(SpanIndex, members_are_the_groups_that_start_together) {
+  for (const Schedule& schedule : schedules()) {
+    Program program = add_send_recv(add_copy_reduction(generate_fitting(schedule, {.ranks = 4, .microbatches = 8, .options = schedule.flush ? std::map<std::string, std::string>{{"clip", "1"}} : std::map<std::string, std::string>{}})));
+    if (program.overlap.empty()) program = repeat_iterations(program, 2);
+    const ConstraintGraph graph = constraint_graph(program);
+    const StageCosts costs = stage_costs(parse_cost_list("F=1,B=2,LB=2"), program);
+    const Timeline timeline = simulate(program, costs, uniform_cluster(program.ranks(), {.latency = 1000})).timeline;
+    const SpanIndex index(timeline);
+    for (OpIndex op = 0; op < static_cast<OpIndex>(graph.op_count()); ++op) {
+      if (!is_collective(timeline.spans[static_cast<std::size_t>(op)].op.kind)) continue;
+      const std::int32_t group = graph.group[static_cast<std::size_t>(op)];
+      const std::vector<OpIndex> alone{op};
+      const std::span<const OpIndex> expected = group >= 0 ? graph.members(group) : std::span<const OpIndex>(alone);
+      EXPECT_THAT(index.members(op), testing::UnorderedElementsAreArray(expected)) << schedule.name;
+    }
+  }
 }
 
 TEST(SpanIndex, what_a_compound_made_is_found_whatever_its_direction) {

@@ -97,7 +97,11 @@ class Fuzz(InFolder):
             self.attack(name, (SOURCE / "scenarios" / source).read_text(), ["predict", name], ["predict", name, "--schedule", "all", "--json"])
 
     def test_stored_runs(self):
-        scenario = self.write("s.toml", null('name = "gpipe"\nmicrobatches = 2'))
+        for schedule in ['"gpipe"\nmicrobatches = 2', '"chimera"\nmicrobatches = 4']:
+            self.attack_stored_run("name = " + schedule)
+
+    def attack_stored_run(self, schedule):
+        scenario = self.write("s.toml", null(schedule))
         out = self.folder / "out"
         self.assertEqual(run("run", scenario, "--out", out).returncode, 0)
         predicted, measured = (next((out / "timelines").glob(f"*.{side}.json")) for side in ["predicted", "measured"])
@@ -105,7 +109,7 @@ class Fuzz(InFolder):
         self.attack(name, measured.read_text(), ["compare", predicted, name], ["compare", name, predicted, "--json"], ["compare", name, name],
                     ["report", predicted, name, "--out", self.folder / "report"], ["export", name, "--as", "chrome"], normal=50)
         profile = (out / "profile.json").read_text()
-        self.write("q.toml", null('name = "gpipe"\nmicrobatches = 2').replace('source = "uniform"', 'source = "profile"\nprofile = "profile.json"'))
+        self.write("q.toml", null(schedule).replace('source = "uniform"', 'source = "profile"\nprofile = "profile.json"'))
         self.attack("profile.json", profile, ["predict", "q.toml"], ["predict", "q.toml", "--json"])
         self.attack("run.json", (out / "run.json").read_text(), ["report", out, "--out", self.folder / "report"], normal=20, folder=out)
 
