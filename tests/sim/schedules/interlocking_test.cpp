@@ -25,7 +25,9 @@ TEST(InterlockingSchedule, sends_outputs_on_and_gradients_back) {
 }
 
 TEST(InterlockingSchedule, with_one_loss_is_local_learning) {
-  for (const Op& op : interlocking(3, 4, 1).rows[1]) EXPECT_TRUE(op.kind != Kind::SEND_B && op.kind != Kind::RECV_B);
+  const Program one = interlocking(3, 4, 1);
+  ASSERT_FALSE(one.rows[1].empty());
+  for (const Op& op : one.rows[1]) EXPECT_TRUE(op.kind != Kind::SEND_B && op.kind != Kind::RECV_B);
 }
 
 RC_GTEST_PROP(InterlockingSchedule, waits_for_a_forward_per_further_loss, ()) {
