@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # Turns measurements of schedules_perf.cpp into a Markdown table and a plot of the cost per op.
-"""    bubblescope-perf --benchmark_filter='^(schedule|size)/' --benchmark_repetitions=3 --benchmark_out=reports/perf-schedules.json
+"""    bubblescope-perf --benchmark_filter='^(schedule|search|size)/' --benchmark_repetitions=3 --benchmark_out=reports/perf-schedules.json
     bench/perf/plot.py reports/perf-schedules.json
 
 writes reports/perf-schedules.md and reports/perf-schedules.svg. Times are processor times, medians of the repetitions."""
@@ -35,6 +35,20 @@ def schedule_table(data):
         times = " | ".join(f"{rows[phase][0]:.0f} ms" for phase in ["generate", "lower", "simulate", "whole"])
         lines.append(f"| `{schedule}` | {ranks} | {microbatches} | {ops:,} | {times} |")
     return lines
+
+
+def searches(file):
+    """(schedule, shape) -> (seconds, processor seconds), medians."""
+    times = collections.defaultdict(list)
+    for run in json.loads(file.read_text())["benchmarks"]:
+        if run["run_type"] == "iteration" and run["name"].startswith("search/"):
+            times[tuple(run["run_name"].split("/")[1:3])].append((run["real_time"] / 1e3, run["cpu_time"] / 1e3))
+    return {key: tuple(map(statistics.median, zip(*rows))) for key, rows in times.items()}
+
+
+def search_table(found):
+    lines = ["| schedule | ranks x microbatches | seconds | of the processor |", "|---|---|---|---|"]
+    return lines + [f"| `{schedule}` | {shape.replace('x', ' x ')} | {real:.1f} | {cpu:.1f} |" for (schedule, shape), (real, cpu) in found.items()]
 
 
 def per_op(data, schedule, phase):
@@ -95,9 +109,11 @@ def main():
     text = ["# What predicting a schedule costs", "",
             f"Generating, lowering and simulating, on one core of {context.get('cpu', 'a machine')} with {context['num_cpus']} cores that others used at the same time "
             f"(load {context['load_avg'][0]:.1f} at the start): processor times, medians of the repetitions; hold them against each other more than against a clock. {context['date'][:10]}.", "",
-            f"    bubblescope-perf --benchmark_filter='^(schedule|size)/' --benchmark_repetitions=3 --benchmark_out={file.name}", f"    bench/perf/plot.py {file.name}", "",
+            f"    bubblescope-perf --benchmark_filter='^(schedule|search|size)/' --benchmark_repetitions=3 --benchmark_out={file.name}", f"    bench/perf/plot.py {file.name}", "",
             "## About a million ops of every schedule", "", *schedule_table(data), "",
             "Searched schedules (8 ranks) learn their order on fewer microbatches than they are then generated for; the time of that search is in `generate`.", "",
+            "## Searches where memory is short", "", "F=10, I=12, W=8, 0.5 ms latency; on as many threads as there are cores. Orders far from the lower bound are annealed for longer.", "",
+            *search_table(searches(file)), "",
             "## Cost per op by size", "", *size_table(data), "", f"![Cost per op over the number of ops]({file.stem}.svg)"]
     file.with_suffix(".md").write_text("\n".join(text) + "\n")
     file.with_suffix(".svg").write_text(plot(data))
