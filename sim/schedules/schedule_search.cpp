@@ -118,10 +118,10 @@ class Search {
     list_schedules(learn ? std::clamp(kLearnedOps / ops - static_cast<std::int64_t>(kRanked), std::int64_t{0}, kFewestPasses)
                          : std::clamp(kPassOps / ops, kFewestPasses, kMostPasses));
     const std::int64_t moves = std::min(kMostMoves, kMoveOps / ops);
-    anneal(moves, 1);
+    anneal(moves);
     const std::int64_t longer = std::min(kLongerMovesPerOp * ops, kLongerMovesOpsSquared / ops / ops);
     const bool near = static_cast<double>(objective(best_time_)) <= kNearBound * static_cast<double>(objective(bound_));
-    if (!near && longer > moves) anneal(longer, 2);
+    if (!near && longer > moves) anneal(longer);
     return std::move(best_);
   }
 
@@ -134,7 +134,7 @@ class Search {
 
   /// From the best order, hot, warm and cool, and from the best one that follows a pattern; where there are few
   /// moves they all go into one cool try.
-  void anneal(std::int64_t moves, std::uint64_t seed) {
+  void anneal(std::int64_t moves) {
     if (moves < kFewestMoves || done()) return;
     std::vector<std::pair<RowOrder, double>> starts;
     if (moves >= 4 * kFewestMoves) {
@@ -145,7 +145,7 @@ class Search {
     // On threads where the system grants them; what is found does not depend on it.
     std::vector<std::future<RowOrder>> tries;
     for (auto& [rows, temperature] : starts) {
-      tries.push_back(std::async(std::launch::async | std::launch::deferred, improve_order, std::cref(problem_), std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), seed, temperature));
+      tries.push_back(std::async(std::launch::async | std::launch::deferred, improve_order, std::cref(problem_), std::move(rows), bound_, moves / static_cast<std::int64_t>(starts.size()), 1, temperature));
     }
     for (auto& found : tries) accept(found.get());
   }
