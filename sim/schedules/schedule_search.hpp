@@ -9,6 +9,10 @@
 
 namespace bubblescope {
 
+/// What the help says that orders are held against (`lower_bound`).
+inline constexpr const char* kSearchBound =
+    "; held against a lower bound: per rank its work and the idle time that its memory limit forces, for the makespan after the chain of forwards to it";
+
 /// The best order found for `problem`, every rank within its limit: smallest makespan + span.
 /// Throws std::invalid_argument where a limit is below `chunks`: nothing could run.
 RowOrder search_order(const PipelineProblem& problem);

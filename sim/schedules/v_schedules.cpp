@@ -49,7 +49,7 @@ Schedule v_schedule(const char* name, const char* title, const char* paper, cons
   schedule.title = title;
   schedule.paper = paper;
   schedule.memory = memory;
-  schedule.bubble = bubble;
+  schedule.bubble = std::string(bubble) + kSearchBound;
   schedule.options = {clip_option()};
   schedule.stages_per_rank = 2;
   schedule.searched = true;

@@ -31,7 +31,7 @@ Schedule zb_heuristic_schedule() {
   schedule.title = "Zero bubble within a memory limit, searched for the costs";
   schedule.paper = "Qi et al., Zero Bubble, arXiv 2401.10241";
   schedule.memory = "floor(memory-limit p) microbatches per rank, until W";
-  schedule.bubble = "searched; F = I = W: (p-1)/(3m+p-1) of the makespan, none of the span from limit 2 on";
+  schedule.bubble = std::string("searched; F = I = W: (p-1)/(3m+p-1) of the makespan, none of the span from limit 2 on") + kSearchBound;
   schedule.options = {memory_limit_option(), clip_option()};
   schedule.searched = true;
   schedule.generate = generate_zb_heuristic;

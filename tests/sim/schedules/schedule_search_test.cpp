@@ -52,6 +52,10 @@ TEST(ScheduleSearch, keeps_the_limit_and_the_bounds_for_any_shape_and_costs) {
   }));
 }
 
+TEST(ScheduleSearch, the_help_says_what_orders_are_held_against) {
+  for (const std::string& name : kSearched) EXPECT_NE(find_schedule(name).bubble.find("lower bound"), std::string::npos) << name;
+}
+
 TEST(ScheduleSearch, without_costs_every_schedule_is_the_one_for_equal_costs) {
   for (const std::string& name : kSearched) {
     const Program program = generate(find_schedule(name), {.ranks = 3, .microbatches = 4});
