@@ -91,8 +91,8 @@ TEST(Engines, an_op_is_slower_while_the_other_core_is_busy) {
   EXPECT_EQ(timeline.spans[0].end, 13);
 }
 
-TEST(Engines, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
-  // 3 kernels of 20 each to launch, 10 of work: F ends at 60; the next op's first kernel comes at 80.
+/// F0, F1 on one rank.
+Program two_forwards() {
   Program program = make_program("one", 1, 2, {0});
   program.profile = Profile::forward_only;
   Op op;
@@ -101,6 +101,12 @@ TEST(Engines, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
     op.microbatch = m;
     program.rows[0].push_back(op);
   }
+  return program;
+}
+
+TEST(Engines, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
+  // 3 kernels of 20 each to launch, 10 of work: F ends at 60; the next op's first kernel comes at 80.
+  const Program program = two_forwards();
   StageCosts costs(1);
   costs.at(0, Kind::F) = {10, 1.0, 0, 3};
   Cluster cluster = uniform_cluster(1);
@@ -115,14 +121,7 @@ TEST(Engines, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
 
 TEST(Engines, a_host_that_may_not_run_ahead_launches_after_the_op_before_has_ended) {
   // Work 50 with one kernel of 20 to launch: running ahead 20-70, 70-120; waiting 20-70, 90-140.
-  Program program = make_program("one", 1, 2, {0});
-  program.profile = Profile::forward_only;
-  Op op;
-  op.stage = 0;
-  for (int m = 0; m < 2; ++m) {
-    op.microbatch = m;
-    program.rows[0].push_back(op);
-  }
+  const Program program = two_forwards();
   StageCosts costs(1);
   costs.at(0, Kind::F) = {50, 1.0, 0, 1};
   Cluster cluster = uniform_cluster(1);
