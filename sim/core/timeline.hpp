@@ -36,7 +36,7 @@ std::string_view wait_name(Wait wait);
 struct Span {
   Nanos start = 0;
   Nanos end = 0;
-  Op op;                        ///< valid where `has_op`
+  Op op;                        ///< valid where `has_op`; else its iteration alone
   std::int32_t track = 0;
   std::int32_t waited_for = -1; ///< the span it waited for last, or -1
   std::int64_t bytes = 0;       ///< moved, for transfers; sent by its rank, for collectives

@@ -22,7 +22,11 @@ Timeline empty_timeline(const Program& program, std::string label) {
 
 Tracks::Tracks(Timeline& timeline) : timeline_(timeline), numbers_(static_cast<std::size_t>(timeline.ranks)) {
   for (auto& of_rank : numbers_) of_rank.fill(-1);
-  for (Rank r = 0; r < timeline.ranks; ++r) add(r, StreamKind::compute);
+  for (std::size_t i = 0; i < timeline.tracks.size(); ++i) {
+    const Track& track = timeline.tracks[i];
+    numbers_[static_cast<std::size_t>(track.rank)][static_cast<std::size_t>(track.stream)] = static_cast<std::int32_t>(i);
+  }
+  for (Rank r = 0; r < timeline.ranks; ++r) of(r, StreamKind::compute);
 }
 
 std::int32_t Tracks::add(Rank rank, StreamKind stream) {

@@ -13,7 +13,7 @@ namespace bubblescope {
 /// A Timeline of `program` without tracks and spans.
 Timeline empty_timeline(const Program& program, std::string label);
 
-/// Gives a Timeline's ranks their tracks: compute tracks first, one per rank, the others as spans ask.
+/// Gives a Timeline's ranks their tracks: those it has, then compute tracks, one per rank, the others as spans ask.
 class Tracks {
  public:
   explicit Tracks(Timeline& timeline);

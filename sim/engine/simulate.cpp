@@ -27,45 +27,15 @@ std::vector<std::int64_t> output_sizes(const Program& program, const StageCosts&
   return sizes;
 }
 
-Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing) {
-  Timeline timeline = empty_timeline(program, "predicted");
+Timeline make_timeline(const Program& program, const Timing& timing) {
+  Timeline timeline = executed_timeline(program, "predicted", timing.all(), [&timing](OpIndex op, const Op& what) { return timing.bytes(op, what); });
+  if (timing.issues().empty()) return timeline;
   Tracks tracks(timeline);
-
-  timeline.spans.resize(graph.op_count());
   OpIndex op = 0;
   for (Rank r = 0; r < program.ranks(); ++r) {
     for (const Op& what : program.rows[static_cast<std::size_t>(r)]) {
-      const Executed& run = timing.executed(op);
-      Span& span = timeline.spans[static_cast<std::size_t>(op)];
-      span.start = run.start;
-      span.end = run.end;
-      span.op = what;
-      span.track = tracks.of(r, stream_of(what.kind));
-      span.waited_for = run.waited_for;
-      span.wait = run.wait;
-      span.bytes = timing.bytes(op, what);
-      if (is_compound(what.kind)) {
-        span.name = static_cast<std::int32_t>(timeline.names.size());
-        timeline.names.push_back(cell(program, what));
-      }
-      ++op;
-    }
-  }
-  if (!timing.issues().empty()) {
-    op = 0;
-    for (Rank r = 0; r < program.ranks(); ++r) {
-      for (const Op& what : program.rows[static_cast<std::size_t>(r)]) {
-        const Issue& issue = timing.issues()[static_cast<std::size_t>(op++)];
-        if (issue.last <= issue.begin) continue;
-        Span span;
-        span.start = issue.begin;
-        span.end = issue.last;
-        span.has_op = false;
-        span.track = tracks.of(r, StreamKind::host);
-        span.name = static_cast<std::int32_t>(timeline.names.size());
-        timeline.names.push_back("launch " + cell(program, what));
-        timeline.spans.push_back(span);
-      }
+      const Issue& issue = timing.issues()[static_cast<std::size_t>(op++)];
+      if (issue.last > issue.begin) add_launch(timeline, tracks, r, program, what, issue.begin, issue.last);
     }
   }
   return timeline;
@@ -98,21 +68,13 @@ Simulation simulate(const Program& program, const StageCosts& costs, const Clust
   const std::vector<OpIndex> cycle = events ? run_events(program, graph, timing, costs, cluster) : run_sweep(graph, timing);
 
   Simulation result;
-  result.timeline = make_timeline(program, graph, timing);
+  result.timeline = make_timeline(program, timing);
   require_summable(program, result.timeline);
   if (!cycle.empty()) {
     Deadlock deadlock;
     for (const OpIndex op : cycle) deadlock.cycle.push_back(fmt::format("rank {}: {}", timing.rank_of(op), cell(program, timing.op_at(op))));
     result.deadlock = std::move(deadlock);
-    std::vector<std::int32_t> moved(result.timeline.spans.size(), -1);
-    std::vector<Span> ran;
-    for (std::size_t i = 0; i < result.timeline.spans.size(); ++i) {
-      if (result.timeline.spans[i].end < 0) continue;
-      moved[i] = static_cast<std::int32_t>(ran.size());
-      ran.push_back(result.timeline.spans[i]);
-    }
-    for (Span& span : ran) span.waited_for = span.waited_for < 0 ? -1 : moved[static_cast<std::size_t>(span.waited_for)];
-    result.timeline.spans = std::move(ran);
+    drop_unrun(result.timeline);
   }
   return result;
 }

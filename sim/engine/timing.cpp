@@ -10,26 +10,6 @@
 namespace bubblescope {
 namespace {
 
-/// What an op waits for while the op of this kind before it in its sequence is not done. A receive
-/// that takes no time of its own waited for the data's producer.
-Wait imposed_by(Kind kind) {
-  switch (kind) {
-    case Kind::SEND_F:
-    case Kind::SEND_B:
-      return Wait::capacity;
-    case Kind::RECV_F:
-    case Kind::RECV_B:
-      return Wait::transfer;
-    case Kind::SYNC:
-    case Kind::ALLREDUCE:
-      return Wait::sync;
-    case Kind::LOAD:
-      return Wait::input;
-    default:
-      return Wait::stream;
-  }
-}
-
 double years(double nanos) { return nanos / static_cast<double>(kSecond) / (365.25 * 86400); }
 
 }  // namespace
@@ -59,7 +39,7 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
     for (const Op& what : program.rows[index(r)]) {
       const std::size_t i = index(op);
       rank_[i] = r;
-      imposes_[i] = imposed_by(what.kind);
+      imposes_[i] = bubblescope::wait_behind(what.kind);
       const Transfer transfer = graph.transfer[i];
       if (transfer == Transfer::none) {
         if (is_compound(what.kind) || launching) {

@@ -8,19 +8,11 @@
 #include "sim/core/cluster.hpp"
 #include "sim/core/constraints.hpp"
 #include "sim/core/costs.hpp"
+#include "sim/core/executed.hpp"
 #include "sim/core/program.hpp"
 #include "sim/core/timeline.hpp"
 
 namespace bubblescope {
-
-/// When an op ran and why not earlier. For a holding send: offered to accepted; for a receive: the
-/// part of the wire time that came after its turn.
-struct Executed {
-  Nanos start = -1;
-  Nanos end = -1;
-  OpIndex waited_for = -1;
-  Wait wait = Wait::nothing;
-};
 
 /// When the host issued an op's kernels.
 struct Issue {
@@ -88,7 +80,7 @@ class Timing {
 std::vector<std::int64_t> output_sizes(const Program& program, const StageCosts& costs);
 
 /// The Timeline of a run: one compute and one communication track per rank, others where used.
-Timeline make_timeline(const Program& program, const ConstraintGraph& graph, const Timing& timing);
+Timeline make_timeline(const Program& program, const Timing& timing);
 
 /// The two engines. Each runs `timing` to the end and returns the ops that wait for each other where
 /// it cannot.

@@ -1,5 +1,5 @@
 // Cutting a timeline between iterations.
-#include "analysis/cut_iterations.hpp"
+#include "sim/core/cut_iterations.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -31,7 +31,7 @@ Timeline cut_iterations(const Timeline& timeline, std::int32_t first) {
   cut.spans.clear();
   for (std::size_t i = 0; i < timeline.spans.size(); ++i) {
     Span span = timeline.spans[i];
-    if (!span.has_op || span.op.iteration < first) continue;
+    if (span.op.iteration < first) continue;
     moved[i] = static_cast<std::int32_t>(cut.spans.size());
     span.op.iteration -= first;
     span.start = std::max<Nanos>(0, span.start - zero);

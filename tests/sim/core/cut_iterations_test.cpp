@@ -1,5 +1,5 @@
 // Cutting the warm-up off a timeline.
-#include "analysis/cut_iterations.hpp"
+#include "sim/core/cut_iterations.hpp"
 
 #include <gtest/gtest.h>
 
