@@ -67,9 +67,14 @@ class Device {
   virtual std::shared_ptr<const void> snapshot() const { return nullptr; }
   virtual void restore(const std::shared_ptr<const void>& snapshot) { (void)snapshot; }
 
+  /// After a run, of whose work the device has said nothing yet: throws RunError where some of it failed.
+  virtual void settle() {}
+
   /// Loss of the newest microbatch whose loss this rank computed, or NaN.
   virtual double last_loss() const;
 };
+
+class StreamSource;
 
 /// Makes devices. `device` is called on the rank's own thread, after it was pinned, for one rank after
 /// the other.
@@ -78,6 +83,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
   virtual std::unique_ptr<Device> device(Rank rank, const Program& program) = 0;
+  /// Where the devices issue work that is done later (backend/streams.hpp); null: calls return when it is done.
+  virtual StreamSource* stream_source() { return nullptr; }
 };
 
 }  // namespace bubblescope

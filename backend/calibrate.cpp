@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <limits>
+#include <memory>
 #include <set>
 #include <utility>
 
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
+#include "backend/direct_streams.hpp"
 #include "backend/handover.hpp"
 #include "sim/core/index.hpp"
 #include "backend/rehearsal.hpp"
@@ -36,6 +39,18 @@ class Calibrator {
       : ranks_(ranks), options_(options), stages_(program.stages()), alone_(stages_), busy_(stages_), found_(program.rows.size()) {
     for (Rank r = 0; r < program.ranks(); ++r) rehearsals_.emplace_back(program, r);
     groups_ = busy_groups(program.ranks(), options.cores, available_cores());
+    std::vector<LaneSpec> lanes;
+    std::size_t events = 0;
+    for (Rank r = 0; r < program.ranks(); ++r) {
+      lanes.push_back({r, StreamKind::compute});
+      first_event_.push_back(static_cast<std::int32_t>(events));
+      events += rehearsals_[at(r)].events();
+    }
+    waiting_event_ = static_cast<std::int32_t>(events);
+    events += rehearsals_.front().ops();
+    StreamSource* const source = ranks.stream_source();
+    on_streams_ = source != nullptr;
+    streams_ = source != nullptr ? source->streams(lanes, events) : std::make_unique<DirectStreams>(events);
   }
 
   Calibration run() {
@@ -61,7 +76,7 @@ class Calibrator {
       }
     }
     if (!result.stopped) {
-      const WaitCosts waits = measure_waits(ranks_, options_.waits);
+      const WaitCosts waits = on_streams_ ? measure_event_waits() : measure_waits(ranks_, options_.waits);
       result.handover = waits.handover;
       result.sync = waits.sync;
     }
@@ -74,10 +89,13 @@ class Calibrator {
  private:
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
 
+  std::int32_t walk(Rank rank, Device& device) { return rehearsals_[at(rank)].walk(device, *streams_, rank, first_event_[at(rank)], found_[at(rank)]); }
+
   void walk_alone(Rank rank, std::int32_t walks) {
     ranks_.each([&](Rank r, Device& device) {
       if (r != rank) return;
-      for (std::int32_t w = 0; w < walks; ++w) rehearsals_[at(r)].walk(device, found_[at(r)]);
+      for (std::int32_t w = 0; w < walks; ++w) walk(r, device);
+      rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
     });
   }
 
@@ -85,6 +103,53 @@ class Calibrator {
     for (const auto& group : groups_) {
       if (group.size() > 1) walk_together(group);
     }
+  }
+
+  /// On streams a message and a barrier cost what a lane takes to notice an event of another: rank 1 waits for each
+  /// op of rank 0. What had happened before it was told to wait does not count.
+  WaitCosts measure_event_waits() {
+    if (ranks_.count() < 2) return {};
+    constexpr int kMostRounds = 50;
+    constexpr std::int32_t kFailed = -2;
+    std::vector<Nanos> samples;
+    for (int round = 0; round < kMostRounds && static_cast<std::int32_t>(samples.size()) < options_.waits && !stopped(); ++round) {
+      const auto ops = static_cast<std::int32_t>(rehearsals_.front().ops());
+      std::atomic<std::int32_t> first{-1};
+      std::vector<Nanos> told(at(ops));
+      ranks_.each([&](Rank r, Device& device) {
+        if (r == 0) {
+          // Whatever happens, the other one must not wait for ever.
+          struct Tell {
+            std::atomic<std::int32_t>& first;
+            std::int32_t value = kFailed;
+            ~Tell() {
+              first = value;
+              first.notify_all();
+            }
+          } tell{first};
+          tell.value = walk(r, device);
+        } else if (r == 1) {
+          first.wait(-1);
+          if (first == kFailed) return;
+          for (std::int32_t i = 0; i < ops; ++i) {
+            told[at(i)] = steady_now();
+            streams_->wait(1, first + 2 * i + 1);
+            streams_->record(1, waiting_event_ + i);
+          }
+          streams_->await(waiting_event_ + ops - 1);
+        }
+      });
+      for (std::int32_t i = 0; i < ops; ++i) {
+        const Nanos happened = streams_->time(first + 2 * i + 1);
+        if (told[at(i)] < happened) samples.push_back(streams_->time(waiting_event_ + i) - happened);
+      }
+      ranks_.each([&](Rank r, Device&) {
+        if (r == 0) rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
+      });
+      found_.front().clear();
+    }
+    const Quartiles wait = quartiles(std::move(samples));
+    return {wait, wait};
   }
 
   /// All ranks of a group walk until each has done its walks, so that nobody falls idle before.
@@ -115,9 +180,11 @@ class Calibrator {
         ~Leave() { now(); }
       } leave{working, first_end};
       for (std::int32_t w = 0; w < options_.walks || working.load() > 0; ++w) {
-        rehearsals_[at(r)].walk(device, found_[at(r)]);
+        walk(r, device);
+        if (w + 1 == options_.walks) rehearsals_[at(r)].finish(*streams_, found_[at(r)]);  // its walks are done, not only issued
         if (w + 1 >= options_.walks) leave.now();
       }
+      rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
     });
     collect(busy_, *std::max_element(begun.begin(), begun.end()), first_end.load());
   }
@@ -135,11 +202,15 @@ class Calibrator {
   Ranks& ranks_;
   const CalibrateOptions& options_;
   std::int32_t stages_;
-  std::vector<Rehearsal> rehearsals_;
+  std::deque<Rehearsal> rehearsals_;
+  std::vector<std::int32_t> first_event_;  // by rank
+  std::int32_t waiting_event_ = 0;         // first of those that measure waits
+  bool on_streams_ = false;
   std::vector<std::vector<Rank>> groups_;
   Samples alone_;
   Samples busy_;
   std::vector<std::vector<Sample>> found_;  // rank -> samples of the walk under way
+  std::unique_ptr<Streams> streams_;        // last: its lanes do what the others gave them
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "backend/plan.hpp"
 #include "backend/records.hpp"
 #include "backend/run_control.hpp"
+#include "backend/stream_execution.hpp"
 #include "backend/walker.hpp"
 #include "sim/core/constraints.hpp"
 #include "sim/core/error.hpp"
@@ -33,9 +34,10 @@ Nanos time_zero(Meetings& start, const std::vector<RankRecord>& records, bool wa
   return zero;
 }
 
-/// Validation takes all messages for eager where a channel has an eager size; the devices know their sizes.
-void require_progress(const Program& program, Ranks& ranks) {
-  if (std::none_of(program.channels.begin(), program.channels.end(), [](const Channel& channel) { return channel.eager_bytes > 0; })) return;
+/// Bytes that every stage sends forward, which the devices know; empty where no channel has an eager size.
+/// Validation took all messages for eager then, so progress is looked at again.
+std::vector<std::int64_t> sizes_that_count(const Program& program, Ranks& ranks) {
+  if (std::none_of(program.channels.begin(), program.channels.end(), [](const Channel& channel) { return channel.eager_bytes > 0; })) return {};
   const ChainLinks links = chain_links(program);
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(program.stages()), 0);
   ranks.each([&](Rank rank, Device& device) {
@@ -51,6 +53,7 @@ void require_progress(const Program& program, Ranks& ranks) {
   });
   const std::vector<Finding> findings = check_progress(program, sizes);
   if (!findings.empty()) throw RunError("with messages of this size: " + describe(findings.front()));
+  return sizes;
 }
 
 }  // namespace
@@ -66,7 +69,8 @@ Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& op
   if (!options.cores.empty() && options.cores.size() != program.rows.size()) {
     throw InputError(fmt::format("the program has {} ranks, but cores are given for {}", program.ranks(), options.cores.size()));
   }
-  require_progress(program, ranks);
+  const std::vector<std::int64_t> sizes = sizes_that_count(program, ranks);
+  if (StreamSource* const source = ranks.stream_source()) return execute_on_streams(program, ranks, *source, sizes, options);
   const Plan plan = make_plan(program, options.network);
   nvtx_name_categories();
   std::vector<Bell> bells(program.rows.size());

@@ -24,6 +24,7 @@ struct ExecuteOptions {
   std::function<void(std::int32_t iteration)> progress;  ///< called by rank 0 after each iteration
   Cluster network;  ///< for backends whose transfers take no time of their own: links to imitate;
                     ///< no devices: transfers are as fast as they are
+  std::int32_t run_ahead = 64;  ///< on streams: ops that a rank's host issues before they are done
   Nanos spin = -1;  ///< how long a waiting rank polls before it sleeps; -1: briefly where every rank can
                     ///< have a core, else not at all
 };
@@ -39,19 +40,23 @@ struct Execution {
 /// Owns one thread per rank; every Device call of a rank happens on its thread.
 class Ranks {
  public:
-  /// Starts the threads, pins them, makes the devices. Throws what a device's constructor throws.
+  /// Starts the threads, pins them, makes the devices. `backend` must outlive this. Throws what a device's
+  /// constructor throws.
   Ranks(Backend& backend, const Program& program, std::vector<std::vector<int>> cores);
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
 
   std::int32_t count() const;
+  /// Of the backend; null where its devices work at once.
+  StreamSource* stream_source() const { return stream_source_; }
   /// Runs `work(rank, device)` on every rank's thread at once and waits; rethrows the first failure
   /// (by rank), after all have ended.
   void each(const std::function<void(Rank, Device&)>& work);
 
  private:
   struct Thread;
+  StreamSource* stream_source_ = nullptr;
   std::vector<std::unique_ptr<Thread>> threads_;
 };
 

@@ -66,7 +66,7 @@ struct Ranks::Thread {
   std::thread thread;  // last: it uses the others
 };
 
-Ranks::Ranks(Backend& backend, const Program& program, std::vector<std::vector<int>> cores) {
+Ranks::Ranks(Backend& backend, const Program& program, std::vector<std::vector<int>> cores) : stream_source_(backend.stream_source()) {
   for (Rank r = 0; r < program.ranks(); ++r) threads_.push_back(std::make_unique<Thread>());
   // One after another: backends need not guard what their devices share.
   for (Rank r = 0; r < program.ranks(); ++r) {

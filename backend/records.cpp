@@ -29,30 +29,33 @@ void complete_sends(const Program& program, const std::vector<RankRecord>& recor
   }
 }
 
-/// A rank's memory with the entries that wait for it, which no device holds: from an entry's acceptance
-/// until the op that uses it starts.
-std::vector<MemorySample> with_entries(const RankRecord& record) {
+/// From an entry's acceptance until the op that uses it starts.
+std::vector<MemorySample> entries_of(const RankRecord& record) {
   std::vector<MemorySample> changes;
   for (const Delivery& delivery : record.deliveries) {
     changes.push_back({delivery.start, delivery.bytes});
     changes.push_back({delivery.taken, -delivery.bytes});
   }
+  return changes;
+}
+
+}  // namespace
+
+std::vector<MemorySample> with_entries(std::span<const MemorySample> held_samples, std::vector<MemorySample> changes) {
   const auto earlier = [](const MemorySample& a, const MemorySample& b) { return a.time < b.time; };
   std::sort(changes.begin(), changes.end(), earlier);
   std::vector<MemorySample> samples;
-  std::int64_t held = record.memory.front().bytes, entries = 0;
+  std::int64_t held = held_samples.front().bytes, entries = 0;
   auto change = changes.begin();
-  auto sample = record.memory.begin();
-  while (change != changes.end() || sample != record.memory.end()) {
-    const Nanos time = sample == record.memory.end() || (change != changes.end() && change->time < sample->time) ? change->time : sample->time;
+  auto sample = held_samples.begin();
+  while (change != changes.end() || sample != held_samples.end()) {
+    const Nanos time = sample == held_samples.end() || (change != changes.end() && change->time < sample->time) ? change->time : sample->time;
     for (; change != changes.end() && change->time == time; ++change) entries += change->bytes;
-    for (; sample != record.memory.end() && sample->time == time; ++sample) held = sample->bytes;
+    for (; sample != held_samples.end() && sample->time == time; ++sample) held = sample->bytes;
     samples.push_back({time, held + entries});
   }
   return samples;
 }
-
-}  // namespace
 
 Timeline measured_timeline(const Program& program, const std::vector<RankRecord>& records,
                            const std::vector<std::string>& names, Nanos zero) {
@@ -100,7 +103,7 @@ Timeline measured_timeline(const Program& program, const std::vector<RankRecord>
   const bool memory = std::any_of(records.begin(), records.end(), [](const RankRecord& record) { return !record.memory.empty(); });
   if (memory) {
     for (const RankRecord& record : records) {
-      auto& samples = timeline.memory.emplace_back(record.memory.empty() ? std::vector<MemorySample>{} : with_entries(record));
+      auto& samples = timeline.memory.emplace_back(record.memory.empty() ? std::vector<MemorySample>{} : with_entries(record.memory, entries_of(record)));
       for (MemorySample& sample : samples) sample.time = std::max<Nanos>(0, sample.time - zero);
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ struct RankRecord {
   std::vector<Delivery> deliveries;   ///< of the messages it took
   std::vector<MemorySample> memory;   ///< times of the steady clock
 };
+
+/// A rank's memory with the entries that wait for it, which no device holds. `changes`: in any order, what is
+/// accepted and what is taken.
+std::vector<MemorySample> with_entries(std::span<const MemorySample> held, std::vector<MemorySample> changes);
 
 /// Puts the ranks' records on tracks: compute for every rank, others where used. `zero` is
 /// the time that becomes 0 (what began earlier is cut off there); `names` are the cells of compounds.

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <exception>
+#include <memory>
 #include <set>
 #include <tuple>
 #include <utility>
 
-#include "backend/clock.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/interlocking.hpp"
 
@@ -64,39 +64,75 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
   }
 }
 
-void Rehearsal::walk(Device& device, std::vector<Sample>& samples) {
-  const Op* now = nullptr;
-  try {
-    for (const Step& step : steps_) {
-      now = &step.op;
-      take(step, device, samples);
-    }
-  } catch (const std::exception& error) {
-    throw RunError(fmt::format("calibrating {}: {}", cell(*now), error.what()));
-  }
-  next_ += iterations_;
+std::int32_t Rehearsal::walk(Device& device, Streams& streams, std::int32_t lane, std::int32_t first_event, std::vector<Sample>& samples) {
+  if (under_way_.size() == 2) collect(streams, samples);
+  const std::int32_t events = 2 * static_cast<std::int32_t>(steps_.size());
+  const std::int32_t first = first_event + issued_ % 2 * events;
+  for (std::size_t i = 0; i < steps_.size(); ++i) issue(steps_[i], device, streams, lane, first + 2 * static_cast<std::int32_t>(i));
+  ++issued_;
+  under_way_.push_back(first);
+  return first;
 }
 
-void Rehearsal::take(const Step& step, Device& device, std::vector<Sample>& samples) {
-  Op op = step.op;
-  op.iteration += next_;
+void Rehearsal::finish(Streams& streams, std::vector<Sample>& samples) {
+  while (!under_way_.empty()) collect(streams, samples);
+}
+
+void Rehearsal::collect(Streams& streams, std::vector<Sample>& samples) {
+  const std::int32_t walk = under_way_.front();
+  under_way_.pop_front();
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const Op& op = steps_[i].op;
+    const std::int32_t event = walk + 2 * static_cast<std::int32_t>(i);
+    streams.await(event + 1);
+    if (failed_.load(std::memory_order_acquire)) {
+      // What was issued is done, if only skipped, before anything of it can go.
+      under_way_.push_front(walk);
+      for (const std::int32_t first : under_way_) streams.await(first + 2 * static_cast<std::int32_t>(steps_.size()) - 1);
+      under_way_.clear();
+      std::rethrow_exception(failure_);
+    }
+    if (op.stage >= 0 && !is_send(op.kind)) samples.push_back({op.stage, op.kind, streams.time(event), streams.time(event + 1)});
+  }
+}
+
+template <class Work>
+void Rehearsal::attempt(const Step& step, Work work) {
+  if (failed_.load(std::memory_order_relaxed)) return;
+  try {
+    work();
+  } catch (const std::exception& error) {
+    failure_ = std::make_exception_ptr(RunError(fmt::format("calibrating {}: {}", cell(step.op), error.what())));
+    failed_.store(true, std::memory_order_release);
+  }
+}
+
+void Rehearsal::issue(const Step& step, Device& device, Streams& streams, std::int32_t lane, std::int32_t event) {
+  const std::int32_t walk = issued_;
+  const auto inputs = std::make_shared<std::vector<std::pair<Op, Payload>>>();
+  streams.submit(lane, [this, &step, &device, walk, inputs] {
+    attempt(step, [&] {
+      for (const Op& recv : step.inputs) {
+        const Op numbered_recv = numbered(recv, walk);
+        inputs->emplace_back(numbered_recv, device.example(numbered_recv));
+      }
+    });
+  });
+  streams.record(lane, event);
+  streams.submit(lane, [this, &step, &device, walk, inputs] { attempt(step, [&] { run(step, device, *inputs, walk); }); });
+  streams.record(lane, event + 1);
+}
+
+void Rehearsal::run(const Step& step, Device& device, std::vector<std::pair<Op, Payload>>& inputs, std::int32_t walk) {
+  const Op op = numbered(step.op, walk);
   if (is_send(op.kind)) {
     device.output(op);
-    return;
-  }
-  std::vector<std::pair<Op, Payload>> inputs;
-  for (Op recv : step.inputs) {
-    recv.iteration += next_;
-    inputs.emplace_back(recv, device.example(recv));
-  }
-  const Nanos start = steady_now();
-  if (is_collective(op.kind)) {
+  } else if (is_collective(op.kind)) {
     device.reduced(op, std::vector<Payload>(step.copies, device.contribution(op)));
   } else {
     for (auto& [recv, payload] : inputs) device.input(recv, std::move(payload));
     device.execute(op);
   }
-  if (op.stage >= 0) samples.push_back({op.stage, op.kind, start, steady_now()});
 }
 
 }  // namespace bubblescope

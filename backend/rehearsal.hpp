@@ -1,10 +1,15 @@
 // A rehearsal: one rank's row without the other ranks, on example inputs, timed op by op.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
+#include <exception>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "backend/streams.hpp"
 #include "sim/core/program.hpp"
 
 namespace bubblescope {
@@ -17,15 +22,22 @@ struct Sample {
   Nanos end = 0;
 };
 
-/// What a rank does in a walk of its row when nobody else is there.
+/// What a rank does in a walk of its row when nobody else is there, on one lane. Not to be moved or destroyed while
+/// a walk is under way.
 class Rehearsal {
  public:
   /// Where the program has no sends and receives, they are put where its dependencies need them.
   Rehearsal(const Program& program, Rank rank);
 
-  /// Walks the row once on `device`, with the next iteration number, and appends its samples. Throws
-  /// RunError naming the op that failed.
-  void walk(Device& device, std::vector<Sample>& samples);
+  /// Events that `walk` uses: two for every op, for the walk that is issued and the one before.
+  std::size_t events() const { return 4 * steps_.size(); }
+  std::size_t ops() const { return steps_.size(); }
+  /// Gives `lane` a walk of the row on `device`, with the next iteration number, once the walk before the last is
+  /// done; returns the number of its first event (an op has two, the second when it has ended), which is not below
+  /// `first_event`. Appends the samples of the walk before the last. Throws RunError naming the op that failed.
+  std::int32_t walk(Device& device, Streams& streams, std::int32_t lane, std::int32_t first_event, std::vector<Sample>& samples);
+  /// Waits for the walks under way and appends their samples.
+  void finish(Streams& streams, std::vector<Sample>& samples);
 
  private:
   struct Step {
@@ -33,11 +45,23 @@ class Rehearsal {
     std::vector<Op> inputs{};  ///< receives whose payloads it uses
     std::size_t copies = 1;  ///< ALLREDUCE: of its stage; the others contribute what this rank does
   };
-  void take(const Step& step, Device& device, std::vector<Sample>& samples);
+  void issue(const Step& step, Device& device, Streams& streams, std::int32_t lane, std::int32_t event);
+  void run(const Step& step, Device& device, std::vector<std::pair<Op, Payload>>& inputs, std::int32_t walk);
+  /// Does the work unless some before it failed.
+  template <class Work>
+  void attempt(const Step& step, Work work);
+  void collect(Streams& streams, std::vector<Sample>& samples);
+  Op numbered(Op op, std::int32_t walk) const {
+    op.iteration += walk * iterations_;
+    return op;
+  }
 
   std::vector<Step> steps_;
   std::int32_t iterations_ = 1;
-  std::int32_t next_ = 0;
+  std::int32_t issued_ = 0;      ///< walks so far
+  std::deque<std::int32_t> under_way_;  ///< first events of walks
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;   ///< of the work of the lane, once `failed_`
 };
 
 }  // namespace bubblescope

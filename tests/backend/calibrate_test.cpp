@@ -15,6 +15,7 @@
 
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
+#include "backend/host_streams.hpp"
 #include "backend/null.hpp"
 #include "sim/core/error.hpp"
 #include "sim/lower/copy_reduction.hpp"
@@ -164,6 +165,51 @@ TEST(Calibrate, measures_every_stage_and_kind_that_occurs_alone_and_busy) {
   EXPECT_GT(calibration.handover.median, 0);
   EXPECT_EQ(calibration.sync.count, 20);
   EXPECT_GT(calibration.sync.median, 0);
+}
+
+// Ops of 300 us and 600 us on lanes of their own: a rank issues ahead of them.
+TEST(Calibrate, on_streams_ops_are_timed_by_events) {
+  const Program program = add_send_recv(scheduled("gpipe", 2, 3));
+  StageCosts costs(2);
+  costs.at(0, Kind::F).duration = costs.at(1, Kind::F).duration = 300 * kMicrosecond;
+  costs.at(0, Kind::B).duration = costs.at(1, Kind::B).duration = 600 * kMicrosecond;
+  NullBackend null(costs);
+  HostStreamBackend backend(null);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 3;
+  options.waits = 20;
+  const Calibration calibration = calibrate(program, ranks, options);
+  for (const MeasuredOp& op : calibration.ops) {
+    if (op.kind == Kind::U) continue;
+    const Nanos least = op.kind == Kind::F ? 300 * kMicrosecond : 600 * kMicrosecond;
+    EXPECT_EQ(op.alone.count, 3 * 3) << mnemonic(op.kind);
+    EXPECT_GE(op.alone.median, least);
+    EXPECT_GE(op.busy.count, 3);
+    EXPECT_GE(op.busy.median, least);
+  }
+  EXPECT_EQ(calibration.ops.size(), 2u * 3);
+  EXPECT_GE(calibration.handover.count, 20);
+  EXPECT_GT(calibration.handover.median, 0);
+  EXPECT_EQ(calibration.sync.median, calibration.handover.median);
+}
+
+TEST(Calibrate, on_streams_a_failing_device_ends_the_calibration_and_names_the_op) {
+  const Program program = scheduled("gpipe", 2, 2);
+  Log log;
+  log.fails = true;
+  LoggingBackend devices(log, 2);
+  HostStreamBackend backend(devices);
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 100;
+  try {
+    calibrate(program, ranks, options);
+    FAIL();
+  } catch (const RunError& error) {
+    EXPECT_NE(std::string(error.what()).find("calibrating 1"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("broken"), std::string::npos);
+  }
 }
 
 TEST(Calibrate, keeps_as_many_ranks_busy_as_have_cores) {
