@@ -45,7 +45,7 @@ void check_data(const TorchConfig& config) {
 
 }  // namespace
 
-std::unique_ptr<Backend> torch_backend(TorchConfig config) {
+std::shared_ptr<const TorchShared> torch_shared(TorchConfig config) {
   check_data(config);
   if (config.precision != "float32" && config.precision != "float64") {
     throw InputError(fmt::format("unknown precision '{}'; expected float32 or float64", config.precision));
@@ -62,8 +62,10 @@ std::unique_ptr<Backend> torch_backend(TorchConfig config) {
   at::globalContext().setDeterministicAlgorithms(config.deterministic, /*warn_only=*/false);
   at::globalContext().setDeterministicFillUninitializedMemory(false);
   shared->config = std::move(config);
-  return std::make_unique<TorchBackend>(std::move(shared));
+  return shared;
 }
+
+std::unique_ptr<Backend> torch_backend(TorchConfig config) { return std::make_unique<TorchBackend>(torch_shared(std::move(config))); }
 
 std::map<std::string, std::string> describe_run(const TorchConfig& config, const Program& program) {
   const ModelSpec& model = config.model;

@@ -63,23 +63,27 @@ void fill(const DataSet& set, const ImageSet& part, std::span<const std::int64_t
   assemble<T>(part, samples, shifts, table, images.data_ptr<T>());
 }
 
+/// Memory of the host from which a device copies by itself.
+at::TensorOptions staged(at::ScalarType type, const at::Device& device) {
+  return at::TensorOptions().dtype(type).pinned_memory(!device.is_cpu());
+}
+
 at::Tensor make_images(const DataSet& set, const ImageSet& part, std::span<const std::int64_t> samples,
-                       std::span<const Shift> shifts, bool normalised, at::ScalarType precision) {
-  at::Tensor images = at::empty({static_cast<std::int64_t>(samples.size()), part.channels, part.height, part.width},
-                                at::TensorOptions().dtype(precision));
+                       std::span<const Shift> shifts, bool normalised, at::ScalarType precision, const at::Device& device) {
+  at::Tensor images = at::empty({static_cast<std::int64_t>(samples.size()), part.channels, part.height, part.width}, staged(precision, device));
   if (precision == at::kDouble) {
     fill<double>(set, part, samples, shifts, normalised, images);
   } else {
     fill<float>(set, part, samples, shifts, normalised, images);
   }
-  return images;
+  return images.to(device, /*non_blocking=*/true);
 }
 
-at::Tensor make_labels(const ImageSet& part, std::span<const std::int64_t> samples) {
-  at::Tensor labels = at::empty({static_cast<std::int64_t>(samples.size())}, at::TensorOptions().dtype(at::kLong));
+at::Tensor make_labels(const ImageSet& part, std::span<const std::int64_t> samples, const at::Device& device) {
+  at::Tensor labels = at::empty({static_cast<std::int64_t>(samples.size())}, staged(at::kLong, device));
   std::int64_t* out = labels.data_ptr<std::int64_t>();
   for (const std::int64_t sample : samples) *out++ = part.labels[static_cast<std::size_t>(sample)];
-  return labels;
+  return labels.to(device, /*non_blocking=*/true);
 }
 
 }  // namespace
@@ -132,7 +136,7 @@ at::Tensor Batches::images(std::int64_t iteration, std::int64_t microbatch, bool
       shifts.push_back({down, right, set_->flip && random.below(2) == 1});
     }
   }
-  return make_images(*set_, set_->train, chosen, shifts, normalised, plan_.precision);
+  return make_images(*set_, set_->train, chosen, shifts, normalised, plan_.precision, plan_.device);
 }
 
 Batch Batches::batch(std::int64_t iteration, std::int64_t microbatch) {
@@ -140,17 +144,17 @@ Batch Batches::batch(std::int64_t iteration, std::int64_t microbatch) {
 }
 
 at::Tensor Batches::labels(std::int64_t iteration, std::int64_t microbatch) {
-  return make_labels(set_->train, samples(iteration, microbatch));
+  return make_labels(set_->train, samples(iteration, microbatch), plan_.device);
 }
 
 at::Tensor Batches::pictures(std::int64_t iteration, std::int64_t microbatch) {
   return images(iteration, microbatch, false);
 }
 
-Batch test_batch(const DataSet& set, std::int64_t first, std::int64_t last, at::ScalarType precision) {
+Batch test_batch(const DataSet& set, std::int64_t first, std::int64_t last, at::ScalarType precision, const at::Device& device) {
   std::vector<std::int64_t> samples(static_cast<std::size_t>(last - first));
   std::iota(samples.begin(), samples.end(), first);
-  return {make_images(set, set.test, samples, {}, true, precision), make_labels(set.test, samples)};
+  return {make_images(set, set.test, samples, {}, true, precision, device), make_labels(set.test, samples, device)};
 }
 
 }  // namespace bubblescope

@@ -21,6 +21,7 @@ struct BatchPlan {
   std::int64_t microbatches = 1;        ///< per iteration; they may make up several batches
   bool augment = false;
   at::ScalarType precision = at::kFloat;
+  at::Device device = at::kCPU;  ///< where batches are put; the host does not wait for that
 };
 
 struct Batch {
@@ -63,6 +64,6 @@ class Batches {
 };
 
 /// Samples [first, last) of the test part, normalised.
-Batch test_batch(const DataSet& set, std::int64_t first, std::int64_t last, at::ScalarType precision);
+Batch test_batch(const DataSet& set, std::int64_t first, std::int64_t last, at::ScalarType precision, const at::Device& device = at::kCPU);
 
 }  // namespace bubblescope

@@ -101,7 +101,7 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path&
   std::size_t offset = 0;
   std::vector<std::uint8_t> body;
   for (const auto& [name, shared] : checkpoint.tensors) {
-    const torch::Tensor tensor = shared.detach().contiguous();
+    const torch::Tensor tensor = shared.detach().cpu().contiguous();
     const std::size_t size = tensor.nbytes();
     header[name] = {{"dtype", precision_of(tensor).name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + size}}};
     const auto* bytes = static_cast<const std::uint8_t*>(tensor.data_ptr());

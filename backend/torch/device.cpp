@@ -21,9 +21,9 @@ namespace {
 
 constexpr std::uint64_t kExample = 21;
 
-BatchPlan batch_plan(const TorchShared& shared, const Program& program) {
+BatchPlan batch_plan(const TorchShared& shared, const Program& program, torch::Device where) {
   const TorchConfig& config = shared.config;
-  return {config.seed, config.batch, config.microbatch, program.microbatches, config.augment, shared.dtype};
+  return {config.seed, config.batch, config.microbatch, program.microbatches, config.augment, shared.dtype, where};
 }
 
 /// The microbatches whose backward one update of the stage takes, for one update after the other.
@@ -131,8 +131,9 @@ Program without_ops(Program program) {
 
 }  // namespace
 
-TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program)
+TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program, torch::Device where)
     : shared_(std::move(shared)),
+      where_(where),
       local_(is_local(program.profile)),
       gradients_cross_(has_gradients(program.profile)),
       interlocks_(program.profile == Profile::interlocking),
@@ -140,14 +141,11 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
       layout_(without_ops(program)),
       data_(data_by_stage(program)),
       read_(outputs_read(program)),
-      batches_(shared_->config.data, batch_plan(*shared_, program)),
-      last_loss_(std::numeric_limits<double>::quiet_NaN()) {
+      batches_(shared_->config.data, batch_plan(*shared_, program, where)) {
   require_executable(program, *shared_);
-  // OpenMP keeps the number of threads per calling thread, so this sets it for this rank alone.
-  at::set_num_threads(shared_->config.threads);
-  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+  enter_thread(shared_->config);
 
-  const ModuleOptions options{.dtype = shared_->dtype, .seed = shared_->config.seed};
+  const ModuleOptions options{.dtype = shared_->dtype, .device = where, .seed = shared_->config.seed};
   const std::vector<StageRange> ranges = stage_ranges(shared_->graph, shared_->config.cuts);
   const ChainLinks links = chain_links(program);
   for (Stage stage = 0; stage < program.stages(); ++stage) {
@@ -184,6 +182,12 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
   }
 }
 
+void TorchDevice::enter_thread(const TorchConfig& config) {
+  // OpenMP keeps the number of threads per calling thread, so this sets it for this rank alone.
+  at::set_num_threads(config.threads);
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+}
+
 TorchDevice::Held& TorchDevice::held(const Op& op) {
   const auto found = held_.find(op.stage);
   if (found == held_.end()) throw RunError(fmt::format("{}: this rank does not hold stage {}", cell(op), op.stage));
@@ -212,7 +216,7 @@ void TorchDevice::execute(const Op& op) {
   try {
     Held& stage = held(op);
     const std::int64_t before = held_bytes();
-    const AllocationScope allocated;
+    const AllocationScope allocated(where_);
     run(stage, op);
     peak_ = before + allocated.peak();
     const auto flight = stage.flying.find({op.iteration, op.microbatch});
@@ -290,12 +294,23 @@ torch::Tensor TorchDevice::loss_of(Held& stage, const Op& op, const torch::Tenso
 void TorchDevice::compute_loss(Held& stage, const Op& op, InFlight& flight) {
   if (!stage.auxiliary) throw RunError(fmt::format("{}: stage {} has no local loss", cell(op), op.stage));
   flight.loss = loss_of(stage, op, flight.output);
-  last_loss_ = flight.loss.item<double>();
-  if (!std::isfinite(last_loss_)) {
-    throw RunError(fmt::format("{}: the loss of stage {} in iteration {} is {}; training has diverged", cell(op), op.stage,
-                               op.iteration, last_loss_));
+  losses_.push_back({op.iteration, op.microbatch, op.stage, std::numeric_limits<double>::quiet_NaN()});
+  newest_loss_ = flight.loss.detach();
+  unseen_losses_.emplace_back(op, newest_loss_);
+  if (where_.is_cpu()) settle();
+}
+
+void TorchDevice::settle() {
+  auto record = losses_.end() - static_cast<std::ptrdiff_t>(unseen_losses_.size());
+  for (const auto& [op, loss] : std::exchange(unseen_losses_, {})) {
+    record->loss = loss.item<double>();
+    if (!std::isfinite(record->loss)) {
+      const double diverged = record->loss;
+      losses_.erase(record, losses_.end());
+      throw RunError(fmt::format("{}: the loss of stage {} in iteration {} is {}; training has diverged", cell(op), op.stage, op.iteration, diverged));
+    }
+    ++record;
   }
-  losses_.push_back({op.iteration, op.microbatch, op.stage, last_loss_});
 }
 
 void TorchDevice::backward(Held& stage, const Op& op) {
@@ -358,7 +373,10 @@ Payload TorchDevice::output(const Op& send) {
 
 void TorchDevice::input(const Op& recv, Payload payload) {
   auto& tensors = recv.kind == Kind::RECV_F ? activations_ : gradients_;
-  tensors[Key{recv.stage, recv.iteration, recv.microbatch, recv.slice}] = *std::static_pointer_cast<torch::Tensor>(payload.data);
+  if (!payload.data) throw RunError(fmt::format("{} of iteration {}: nothing has come", cell(recv), recv.iteration));
+  const auto& tensor = *std::static_pointer_cast<torch::Tensor>(payload.data);
+  keep_for_this_stream(tensor);
+  tensors[Key{recv.stage, recv.iteration, recv.microbatch, recv.slice}] = tensor;
 }
 
 Payload TorchDevice::example(const Op& recv) {
@@ -368,14 +386,24 @@ Payload TorchDevice::example(const Op& recv) {
                                                  : shared_->graph.layers[static_cast<std::size_t>(range.last) - 1].output;
   std::vector<std::int64_t> sizes{shared_->config.microbatch};
   sizes.insert(sizes.end(), shape.begin(), shape.end());
+  torch::Tensor& known = examples_[{recv.kind, recv.stage}];
+  if (known.defined()) return {std::make_shared<torch::Tensor>(known), bytes_of(known)};
   torch::Tensor tensor = torch::empty(sizes, shared_->dtype);
   auto generator = at::detail::createCPUGenerator(mix_key({shared_->config.seed, kExample, static_cast<std::uint64_t>(recv.stage)}));
   tensor.normal_(0, 1, generator);
+  tensor = tensor.to(where_);
+  // Drawing and copying one would keep the host for longer than the op takes.
+  if (!where_.is_cpu()) known = tensor;
   const std::int64_t bytes = bytes_of(tensor);
   return {std::make_shared<torch::Tensor>(std::move(tensor)), bytes};
 }
 
-std::vector<LossRecord> TorchDevice::take_losses() { return std::exchange(losses_, {}); }
+std::vector<LossRecord> TorchDevice::take_losses() {
+  settle();
+  return std::exchange(losses_, {});
+}
+
+double TorchDevice::last_loss() const { return newest_loss_.defined() ? newest_loss_.item<double>() : std::numeric_limits<double>::quiet_NaN(); }
 
 std::vector<TorchDevice::StageView> TorchDevice::stages() {
   std::vector<StageView> views;

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "backend/torch/batches.hpp"
@@ -30,6 +31,10 @@ struct TorchShared {
   std::vector<AuxiliaryNetwork> auxiliaries;  ///< by stage
   torch::Dtype dtype = torch::kFloat32;
 };
+
+/// Builds it, and sets what is process-wide in LibTorch. Throws InputError where the parts of `config` do not fit each
+/// other.
+std::shared_ptr<const TorchShared> torch_shared(TorchConfig config);
 
 /// A microbatch's loss, unscaled (the mean over its samples).
 struct LossRecord {
@@ -68,7 +73,12 @@ struct LossRecord {
 ///   (a Program without SYNC is refused); local ones by each stage's own norm inside U.
 class TorchDevice : public Device {
  public:
-  TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program);
+  /// Weights and everything computed lie on `where`. On a device that works behind its host's back nothing here
+  /// waits for it: losses are looked at when they are asked for.
+  TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program, torch::Device where = torch::kCPU);
+
+  /// Prepares a thread for a device's calls, if it is not the one that made it.
+  static void enter_thread(const TorchConfig& config);
 
   void execute(const Op& op) override;
   Payload output(const Op& send) override;
@@ -82,7 +92,9 @@ class TorchDevice : public Device {
   MemoryUse memory() const override { return {held_bytes(), peak_}; }
   std::shared_ptr<const void> snapshot() const override;
   void restore(const std::shared_ptr<const void>& snapshot) override;
-  double last_loss() const override { return last_loss_; }
+  double last_loss() const override;
+  /// Looks at the losses; one that is not a number is an error, and forgotten with those after it.
+  void settle() override;
 
   /// The losses computed since the last call.
   std::vector<LossRecord> take_losses();
@@ -173,6 +185,7 @@ class TorchDevice : public Device {
   std::int64_t held_bytes() const;
 
   std::shared_ptr<const TorchShared> shared_;
+  torch::Device where_;
   bool local_ = false;
   bool gradients_cross_ = true;  ///< between stages
   bool interlocks_ = false;
@@ -187,7 +200,9 @@ class TorchDevice : public Device {
   std::map<Key, torch::Tensor> outgoing_activations_;  ///< outputs that wait for their SEND_F
   std::map<Key, torch::Tensor> outgoing_gradients_;    ///< of inputs, waiting for their SEND_B
   std::vector<LossRecord> losses_;
-  double last_loss_;
+  std::vector<std::pair<Op, torch::Tensor>> unseen_losses_;  ///< of the newest of them, which the host has not looked at
+  torch::Tensor newest_loss_;
+  std::map<std::pair<Kind, Stage>, torch::Tensor> examples_;  ///< off the CPU
   std::int64_t peak_ = 0;  ///< bytes held while the last op ran
 };
 

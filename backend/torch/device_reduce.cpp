@@ -2,6 +2,7 @@
 #include <cmath>
 #include <utility>
 
+#include "backend/torch/allocations.hpp"
 #include "backend/torch/device.hpp"
 
 namespace bubblescope {
@@ -21,6 +22,7 @@ torch::Tensor sum(std::span<const Payload> copies, Of of) {
   for (const Payload& copy : copies) {
     const torch::Tensor& tensor = of(*std::static_pointer_cast<const CopyState>(copy.data));
     if (!tensor.defined()) continue;
+    keep_for_this_stream(tensor);
     if (own) {
       sum.add_(tensor);
     } else {

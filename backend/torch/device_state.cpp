@@ -1,4 +1,5 @@
 // What a device's training state consists of, by name: checkpoints save and restore it.
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 
 #include "backend/torch/device.hpp"
@@ -9,7 +10,7 @@ namespace {
 
 struct Snapshot {
   std::map<std::string, torch::Tensor> state;
-  double last_loss;
+  torch::Tensor newest_loss;
 };
 
 }  // namespace
@@ -81,9 +82,11 @@ void TorchDevice::load(const std::map<std::string, torch::Tensor>& state) {
 }
 
 std::shared_ptr<const void> TorchDevice::snapshot() const {
-  auto copy = std::make_shared<Snapshot>(Snapshot{{}, last_loss_});
+  auto copy = std::make_shared<Snapshot>(Snapshot{{}, newest_loss_});
   for (const auto& [number, stage] : held_) copy->state.merge(state_of(stage));  // every chain's: a rank may hold none of the first one's
   for (auto& [name, tensor] : copy->state) tensor = tensor.clone();
+  // Another device may go on with it, on another stream.
+  if (!where_.is_cpu()) c10::impl::VirtualGuardImpl(where_.type()).synchronizeDevice(where_.index());
   return copy;
 }
 
@@ -96,8 +99,9 @@ void TorchDevice::restore(const std::shared_ptr<const void>& snapshot) {
     stage.flying.clear();
     stage.waiting.clear();
   }
-  last_loss_ = copy.last_loss;
+  newest_loss_ = copy.newest_loss;
   losses_.clear();
+  unseen_losses_.clear();
 }
 
 }  // namespace bubblescope

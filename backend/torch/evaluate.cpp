@@ -61,9 +61,10 @@ Evaluation evaluate(Ranks& ranks, const TorchConfig& config) {
   ranks.each([&](Rank rank, Device&) {
     const torch::NoGradGuard no_grad;
     std::vector<TorchDevice::StageView> mine = stages;
+    const torch::Device where = mine.front().module->parameters().front().tensor.device();
     for (auto b = static_cast<std::size_t>(rank); b < scores.size(); b += static_cast<std::size_t>(ranks.count())) {
       const auto first = static_cast<std::int64_t>(b) * kSamples;
-      scores[b] = score(test_batch(set, first, std::min(first + kSamples, count), dtype), mine);
+      scores[b] = score(test_batch(set, first, std::min(first + kSamples, count), dtype, where), mine);
     }
   });
 

@@ -71,8 +71,10 @@ torch::Tensor attention(const torch::Tensor& x, std::int64_t heads) {
 
 torch::Tensor dropout(const torch::Tensor& x, double probability, at::Generator& masks) {
   const double keep = 1 - probability;
-  const auto mask = torch::empty(x.sizes(), x.options().device(torch::kCPU)).bernoulli_(keep, masks).div_(keep);
-  return x * mask.to(x.device());
+  // Drawn on the host, so that it is the same on every device, which copies it by itself.
+  const auto options = x.options().device(torch::kCPU).pinned_memory(!x.is_cpu());
+  const auto mask = torch::empty(x.sizes(), options).bernoulli_(keep, masks).div_(keep);
+  return x * mask.to(x.device(), /*non_blocking=*/true);
 }
 
 }  // namespace

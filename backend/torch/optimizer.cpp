@@ -97,20 +97,21 @@ std::map<std::string, torch::Tensor> StageOptimizer::state() const {
 
 void StageOptimizer::load(const std::map<std::string, torch::Tensor>& state) {
   if (!optimizer_) return;
+  const torch::NoGradGuard no_grad;
   optimizer_->state().clear();
   for (const NamedTensor& parameter : parameters_) {
     void* key = parameter.tensor.unsafeGetTensorImpl();
     if (config_.name == "sgd") {
       if (config_.momentum == 0 || !state.contains(parameter.name + ".momentum_buffer")) continue;
       auto sgd = std::make_unique<torch::optim::SGDParamState>();
-      sgd->momentum_buffer(find(state, parameter.name + ".momentum_buffer", parameter.tensor).clone());
+      sgd->momentum_buffer(torch::empty_like(parameter.tensor).copy_(find(state, parameter.name + ".momentum_buffer", parameter.tensor)));
       optimizer_->state()[key] = std::move(sgd);
     } else {
       if (!state.contains(parameter.name + ".step")) continue;
       auto adam = std::make_unique<torch::optim::AdamWParamState>();
       adam->step(state.at(parameter.name + ".step").item<std::int64_t>());
-      adam->exp_avg(find(state, parameter.name + ".exp_avg", parameter.tensor).clone());
-      adam->exp_avg_sq(find(state, parameter.name + ".exp_avg_sq", parameter.tensor).clone());
+      adam->exp_avg(torch::empty_like(parameter.tensor).copy_(find(state, parameter.name + ".exp_avg", parameter.tensor)));
+      adam->exp_avg_sq(torch::empty_like(parameter.tensor).copy_(find(state, parameter.name + ".exp_avg_sq", parameter.tensor)));
       optimizer_->state()[key] = std::move(adam);
     }
   }

@@ -10,6 +10,7 @@
 #include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "backend/calibrate.hpp"
+#include "tests/backend/stream_runs.hpp"
 #include "tests/backend/torch/reference.hpp"
 #include "tests/sim/program_rows.hpp"
 
@@ -45,6 +46,29 @@ TEST_P(LocalSchedules, ppll_is_bit_identical_to_serial_local_learning_for_every_
       EXPECT_EQ(ppll.losses(), losses) << "queue " << queue << ", " << forward;
     }
   }
+}
+
+TEST_P(LocalSchedules, ppll_on_streams_is_bit_identical_to_serial_local_learning) {
+  const std::int32_t ranks = GetParam().ranks;
+  const TorchConfig config = GetParam().config(ranks);
+  SmallRun serial(config, program("sequential-local", ranks, 5));
+  const auto expected = serial.iterations(2).state();
+  const auto losses = serial.losses();
+  for (const char* queue : {"0", "1", "2"}) {
+    for (const char* forward : {"early", "late"}) {
+      SmallRun ppll(config, program("ppll", ranks, 5, {{"queue", queue}, {"forward", forward}}), late_at_random(*queue));
+      EXPECT_THAT(differences(ppll.iterations(2).state(), expected), IsEmpty()) << "queue " << queue << ", " << forward;
+      EXPECT_EQ(ppll.losses(), losses) << "queue " << queue << ", " << forward;
+    }
+  }
+}
+
+// What a missing event would do: without waits on other lanes inputs are not there, or are of another microbatch.
+TEST(LocalLearning, on_streams_waits_that_are_left_out_show) {
+  const TorchConfig config = vit(2);
+  HostStreamOptions streams = late_at_random(1);
+  streams.forget = [](std::int32_t, std::int32_t) { return true; };
+  EXPECT_THROW(SmallRun(config, program("ppll", 2, 5), streams).iterations(2), RunError);
 }
 
 TEST_P(LocalSchedules, overlapping_stages_changes_nothing) {

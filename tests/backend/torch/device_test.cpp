@@ -9,6 +9,7 @@
 #include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "backend/calibrate.hpp"
+#include "tests/backend/stream_runs.hpp"
 #include "tests/backend/torch/reference.hpp"
 #include "tests/sim/program_rows.hpp"
 
@@ -298,6 +299,18 @@ TEST(TorchDevice, a_snapshot_goes_on_in_another_device_bit_by_bit) {
   second.ranks().each([&](Rank r, Device& device) { device.restore(snapshots[static_cast<std::size_t>(r)]); });
   second.rewind(2);
   EXPECT_THAT(differences(second.iterations(1).state(), straight.state()), testing::IsEmpty());
+}
+
+TEST(TorchDevice, every_schedule_computes_the_same_bits_on_streams) {
+  for (const Schedule& schedule : schedules()) {
+    const Program what = add_send_recv(add_copy_reduction(generate_fitting(schedule, {.ranks = 2, .microbatches = 4})));
+    TorchConfig config = resnet(static_cast<std::int32_t>(what.chains.front().size()));
+    config.microbatch = 2;
+    config.batch = schedule.whole_batches || schedule.local ? 2 : 2 * what.microbatches;
+    SmallRun direct(config, what), streams(config, what, late_at_random(5));
+    EXPECT_THAT(differences(streams.iterations(2).state(), direct.iterations(2).state()), IsEmpty()) << schedule.name;
+    EXPECT_EQ(streams.losses(), direct.losses()) << schedule.name;
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/executor.hpp"
+#include "backend/host_streams.hpp"
 #include "backend/torch/config.hpp"
 #include "backend/torch/device.hpp"
 #include "sim/lower/copy_reduction.hpp"
@@ -65,6 +66,10 @@ class SmallRun {
  public:
   SmallRun(const TorchConfig& config, Program what)
       : backend_(torch_backend(config)), program_(std::move(what)), ranks_(*backend_, program_, {}) {}
+  SmallRun(std::unique_ptr<Backend> backend, Program what) : backend_(std::move(backend)), program_(std::move(what)), ranks_(*backend_, program_, {}) {}
+  /// On threads for streams, which are late at random.
+  SmallRun(const TorchConfig& config, Program what, HostStreamOptions streams)
+      : backend_(torch_backend(config)), streams_(on_streams(*backend_, config, std::move(streams))), program_(std::move(what)), ranks_(*streams_, program_, {}) {}
 
   SmallRun& iterations(std::int32_t count) {
     ExecuteOptions options;
@@ -117,6 +122,11 @@ class SmallRun {
   const Program& what() const { return program_; }
 
  private:
+  static std::unique_ptr<Backend> on_streams(Backend& backend, const TorchConfig& config, HostStreamOptions options) {
+    options.enter = [config](Rank) { TorchDevice::enter_thread(config); };
+    return std::make_unique<HostStreamBackend>(backend, std::move(options));
+  }
+
   template <typename Result, typename Add>
   Result gather(Add add) {
     Result all;
@@ -128,7 +138,7 @@ class SmallRun {
     return all;
   }
 
-  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Backend> backend_, streams_;
   Program program_;
   Ranks ranks_;
   std::int32_t done_ = 0;
@@ -160,7 +170,7 @@ inline double relative_error(const std::map<std::string, torch::Tensor>& a, cons
     const auto found = a.find(name);
     if (found == a.end()) return 1e300;
     const double norm = expected.to(torch::kFloat64).norm().item<double>();
-    const double error = (found->second - expected).to(torch::kFloat64).norm().item<double>();
+    const double error = (found->second.cpu() - expected.cpu()).to(torch::kFloat64).norm().item<double>();
     largest = std::max(largest, norm > 0 ? error / norm : error);
   }
   return largest;
