@@ -19,7 +19,7 @@ ALLOWED = {
     "sim/plan": {"sim/*"},
     "backend": {"sim/core"},
     "backend/torch": {"backend", "sim/core", "sim/workload"},
-    "backend/cuda": {"backend", "sim/core", "sim/workload"},
+    "backend/cuda": {"backend", "backend/torch", "sim/core", "sim/workload"},
     "analysis": {"sim/core"},
     "bench": {"sim/*", "backend/*", "analysis"},
     "tests": {"sim/*", "backend/*", "analysis", "bench"},

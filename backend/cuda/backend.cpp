@@ -1,0 +1,89 @@
+// Devices and streams on GPUs.
+#include "backend/cuda/backend.hpp"
+
+#include <ATen/Context.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cublas_v2.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <utility>
+
+#include "backend/streams.hpp"
+#include "backend/torch/device.hpp"
+#include "sim/core/error.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// Kept as long as the process runs: LibTorch's memory belongs to the streams that it was asked for on, and would stay
+/// with those that are gone.
+std::shared_ptr<CudaLanes> lanes_for(Placement placement, std::int32_t ranks, int gpu) {
+  static std::mutex mutex;
+  static std::map<std::tuple<Placement, std::int32_t, int>, std::shared_ptr<CudaLanes>> known;
+  const std::lock_guard lock(mutex);
+  auto& lanes = known[{placement, ranks, gpu}];
+  if (!lanes) lanes = std::make_shared<CudaLanes>(placement, ranks, gpu);
+  return lanes;
+}
+
+class CudaBackend : public Backend, public StreamSource {
+ public:
+  CudaBackend(std::shared_ptr<const TorchShared> shared, const CudaConfig& cuda) : shared_(std::move(shared)), cuda_(cuda) {}
+
+  std::string name() const override { return lanes_ ? "cuda: " + lanes_->describe() : "cuda"; }
+
+  std::unique_ptr<Device> device(Rank rank, const Program& program) override {
+    if (!lanes_) lanes_ = lanes_for(cuda_.placement, program.ranks(), cuda_.gpu);
+    const auto gpu = static_cast<c10::DeviceIndex>(lanes_->gpu(rank));
+    try {
+      at::globalContext().lazyInitDevice(c10::kCUDA);
+      // For all that this thread does: whatever it allocates is the compute stream's.
+      c10::cuda::set_device(gpu);
+      c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromExternal(lanes_->stream(rank, 0), gpu));
+      if (cuda_.tell_cublas_sms && cuda_.placement == Placement::partitions) {
+        // Handles are LibTorch's, one per thread and GPU.
+        const cublasStatus_t status = cublasSetSmCountTarget(at::cuda::getCurrentCUDABlasHandle(), lanes_->sms()[static_cast<std::size_t>(rank)]);
+        if (status != CUBLAS_STATUS_SUCCESS) throw RunError(fmt::format("cublasSetSmCountTarget: {}", cublasGetStatusString(status)));
+      }
+      return std::make_unique<TorchDevice>(shared_, rank, program, torch::Device(torch::kCUDA, gpu));
+    } catch (const c10::Error& error) {
+      throw RunError(fmt::format("rank {}: its stages cannot be made: {}", rank, error.what_without_backtrace()));
+    }
+  }
+
+  StreamSource* stream_source() override { return this; }
+
+  std::unique_ptr<Streams> streams(std::span<const LaneSpec> lanes, std::size_t events) override {
+    if (!lanes_) throw RunError("streams are asked for before there is a device");
+    return cuda_streams(lanes_, lanes, events, cuda_.transport);
+  }
+
+ private:
+  std::shared_ptr<const TorchShared> shared_;
+  CudaConfig cuda_;
+  std::shared_ptr<CudaLanes> lanes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> cuda_backend(TorchConfig config, const CudaConfig& cuda) {
+  const bool tf32 = config.precision == "tf32";
+  if (tf32) config.precision = "float32";
+  // Both are read when CUDA starts. Lanes beyond the number of connections would wait for each other.
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
+  if (config.deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  auto shared = torch_shared(std::move(config));
+  // Process-wide in LibTorch.
+  at::globalContext().setAllowTF32CuBLAS(tf32);
+  at::globalContext().setAllowTF32CuDNN(tf32);
+  at::globalContext().setBenchmarkCuDNN(false);
+  return std::make_unique<CudaBackend>(std::move(shared), cuda);
+}
+
+}  // namespace bubblescope

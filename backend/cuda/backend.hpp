@@ -1,0 +1,26 @@
+// The CUDA backend: LibTorch devices on GPUs, or on parts of one, whose work is issued to streams of their own.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.hpp"
+#include "backend/cuda/cuda_streams.hpp"
+#include "backend/cuda/lanes.hpp"
+#include "backend/torch/config.hpp"
+
+namespace bubblescope {
+
+struct CudaConfig {
+  Placement placement = Placement::gpus;
+  int gpu = 0;  ///< the first one
+  Transport transport = Transport::share;
+  bool tell_cublas_sms = true;  ///< that it may count on its rank's SMs alone, where they are a part of the GPU
+};
+
+/// Throws as `torch_backend` does where the parts of `config` do not fit each other. GPUs are looked for when the first
+/// device is made (RunError). `config.precision` may be `tf32` besides. Deterministic algorithms need a setting of
+/// cuBLAS's environment, which is made here unless there is one.
+std::unique_ptr<Backend> cuda_backend(TorchConfig config, const CudaConfig& cuda);
+
+}  // namespace bubblescope
