@@ -6,7 +6,7 @@
 
 #include "analysis/table.hpp"
 #include "bench/commands.hpp"
-#include "bench/cpu_backend.hpp"
+#include "bench/torch_backend.hpp"
 #include "bench/interrupt.hpp"
 #include "bench/progress.hpp"
 #include "bench/real_run.hpp"
@@ -27,7 +27,7 @@ struct Options {
 int calibrate_scenario(const Options& options, const CommandLine& line) {
   Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
-  if (scenario.backend.name == "cpu") need_torch(line.arguments);
+  need_backend(scenario.backend.name, line.arguments);
   const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
   refuse_hopeless(scenario, experiments, false);
   if (!options.output.empty()) require_writable_file(options.output);

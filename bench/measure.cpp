@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "analysis/cut_iterations.hpp"
+#include "sim/core/cut_iterations.hpp"
 #include "backend/calibrate.hpp"
 #include "backend/cores.hpp"
 #include "bench/machine.hpp"
@@ -39,7 +39,7 @@ class Session {
   Session(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options)
       : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()) {
     cluster_ = build_cluster(scenario);
-    for (std::size_t r = 0; r < cluster_.devices.size() && r < cores_.size(); ++r) cluster_.devices[r].cores.assign(cores_[r].begin(), cores_[r].end());
+    for (std::size_t r = 0; r < cluster_.devices.size(); ++r) cluster_.devices[r].cores = shared_cores(r);
     imitated_ = scenario.backend.name == "null";
   }
 
@@ -119,6 +119,14 @@ class Session {
     rounds.timelines.push_back(cut_iterations(execution.timeline, static_cast<std::int32_t>(scenario_.run.warmup)));
     keep_state(experiments_[e].program, ranks, rounds);
     return true;
+  }
+
+  /// What the ranks' devices have of a machine that they share. Of a GPU: one part each, or all the same one. Ops on
+  /// one part take turns; on others they slow each other down as calibration has found.
+  std::vector<std::int32_t> shared_cores(std::size_t rank) const {
+    if (scenario_.backend.name != "cuda") return rank < cores_.size() ? std::vector<std::int32_t>(cores_[rank].begin(), cores_[rank].end()) : std::vector<std::int32_t>{};
+    if (scenario_.backend.devices == "partitions") return {static_cast<std::int32_t>(rank)};
+    return scenario_.backend.devices == "streams" ? std::vector<std::int32_t>{0} : std::vector<std::int32_t>{};
   }
 
   static void keep_state(const Program& program, Ranks& ranks, Rounds& rounds) {

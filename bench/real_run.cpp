@@ -9,7 +9,7 @@
 
 #include "analysis/report.hpp"
 #include "backend/null.hpp"
-#include "bench/cpu_backend.hpp"
+#include "bench/torch_backend.hpp"
 #include "bench/experiment_case.hpp"
 #include "bench/machine.hpp"
 #include "sim/core/error.hpp"
@@ -63,7 +63,7 @@ MakeBackend backend_of(const Scenario& scenario) {
   if (scenario.backend.name == "null") {
     return [](const Experiment& experiment) { return std::make_unique<NullBackend>(experiment.costs); };
   }
-  return cpu_backend(scenario);
+  return torch_backend_of(scenario);
 }
 
 void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments, bool keeps_states) {

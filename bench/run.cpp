@@ -8,7 +8,7 @@
 
 #include "analysis/report.hpp"
 #include "bench/commands.hpp"
-#include "bench/cpu_backend.hpp"
+#include "bench/torch_backend.hpp"
 #include "bench/interrupt.hpp"
 #include "bench/progress.hpp"
 #include "bench/real_run.hpp"
@@ -82,7 +82,7 @@ int run(const Options& options, const CommandLine& line) {
   Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   if (options.seed_given) scenario.seed = options.seed;
-  if (scenario.backend.name == "cpu") need_torch(line.arguments);
+  need_backend(scenario.backend.name, line.arguments);
   const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
   refuse_hopeless(scenario, experiments, !options.train);
   const Interrupt interrupt;

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/commands.hpp"
-#include "bench/cpu_backend.hpp"
+#include "bench/torch_backend.hpp"
 #include "bench/run_folder.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/write_file.hpp"
@@ -69,7 +69,7 @@ int train(const Scenario& scenario, const std::vector<Experiment>& experiments, 
     }
     Trained trained;
     try {
-      trained = train_on_cpu(scenario, experiments[e], request);
+      trained = train_with_torch(scenario, experiments[e], request);
     } catch (const InputError&) {
       if (order.json && e > 0) print_json({{"schema_version", 1}, {"results", results}});
       throw;

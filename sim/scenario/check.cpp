@@ -107,11 +107,11 @@ void check_training(const Context& context) {
     context.fail("training.warmup_epochs", fmt::format("{} warm-up epochs do not fit into {} epochs; expected at most as many",
                                                        training.warmup_epochs, training.epochs));
   }
-  const bool reduced = training.precision == "tf32" || training.precision == "bfloat16";
-  if (reduced && context.scenario.backend.name == "cpu") {
-    context.fail("training.precision",
-                 fmt::format("the backend 'cpu' does not compute in {}; expected float32 or float64, or the backend 'null'",
-                             training.precision));
+  const std::string& backend = context.scenario.backend.name;
+  const bool reduced = training.precision == "bfloat16" || (training.precision == "tf32" && backend == "cpu");
+  if (reduced && backend != "null") {
+    context.fail("training.precision", fmt::format("the backend '{}' does not compute in {}; expected float32{} or float64, or the backend 'null'", backend, training.precision,
+                                                   backend == "cuda" ? ", tf32" : ""));
   }
 }
 
@@ -160,6 +160,10 @@ void check_cluster(const Context& context) {
 }
 
 void check_backend(const Context& context) {
+  const std::string& name = context.scenario.backend.name;
+  for (const char* key : {"backend.devices", "backend.gpu", "backend.transport"}) {
+    if (name != "cuda" && context.given(key)) context.fail(key, fmt::format("'{}' is for the backend 'cuda', not '{}'", std::string_view(key).substr(8), name));
+  }
   const auto& cores = context.scenario.backend.cores;
   const std::int32_t ranks = context.scenario.cluster.ranks;
   if (!cores.empty() && static_cast<std::int64_t>(cores.size()) != ranks) {

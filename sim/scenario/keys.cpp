@@ -88,7 +88,9 @@ Names rate_words() { return {"constant", "cosine"}; }
 Names precision_words() { return {"float32", "float64", "tf32", "bfloat16"}; }
 Names source_words() { return {"analytic", "profile", "uniform"}; }
 Names cost_words() { return cost_kind_names(); }
-Names backend_words() { return {"cpu", "null"}; }
+Names backend_words() { return {"cpu", "cuda", "null"}; }
+Names placement_words() { return {"gpus", "partitions", "streams"}; }
+Names transport_words() { return {"share", "copy"}; }
 Names format_words() { return {"html", "md", "json"}; }
 
 // --- the table -----------------------------------------------------------------------------------
@@ -286,12 +288,20 @@ std::vector<Key> make_keys() {
                      "is an overlapped pair (default: the sum); what else is missing takes no time."}),
       // [backend]
       row<Back<&BackendConfig::name>>({.section = "backend", .name = "name", .choices = backend_words,
-          .meaning = "`cpu` computes with LibTorch; `null` waits for as long as the costs say."}),
+          .meaning = "`cpu` and `cuda` compute with LibTorch; `null` waits for as long as the costs say."}),
       row<Back<&BackendConfig::threads>>({.section = "backend", .name = "threads", .type = integer, .minimum = 1,
           .maximum = 1024, .meaning = "Threads that each rank computes with."}),
       row<Back<&BackendConfig::cores>>({.section = "backend", .name = "cores", .type = core_sets, .minimum = 0,
           .maximum = 65535, .default_text = "spread over the machine",
           .meaning = "Processor cores that each rank is pinned to: one list per rank."}),
+      row<Back<&BackendConfig::devices>>({.section = "backend", .name = "devices", .choices = placement_words,
+          .meaning = "`cuda`: rank r on GPU r (`gpus`), or all ranks on one GPU: on parts with SMs of their own "
+                     "(`partitions`), or sharing all SMs (`streams`)."}),
+      row<Back<&BackendConfig::gpu>>({.section = "backend", .name = "gpu", .type = integer, .minimum = 0, .maximum = 1023,
+          .meaning = "`cuda`: the first GPU, or the only one."}),
+      row<Back<&BackendConfig::transport>>({.section = "backend", .name = "transport", .choices = transport_words,
+          .meaning = "`cuda`: how messages cross between ranks of one GPU: the receiver reads the sender's memory "
+                     "(`share`), or a copy (`copy`), as between GPUs."}),
       // [run]
       row<Run<&RunConfig::iterations>>({.section = "run", .name = "iterations", .type = integer, .minimum = 1,
           .maximum = 1e6, .meaning = "Measured iterations per repetition. A local schedule needs several, so that its "

@@ -91,9 +91,12 @@ struct CostsConfig {
 };
 
 struct BackendConfig {
-  std::string name = "cpu";  ///< cpu, null
+  std::string name = "cpu";  ///< cpu, cuda, null
   std::int64_t threads = 1;  ///< intra-op threads per rank
   std::vector<std::vector<int>> cores;  ///< rank -> cores; empty: spread over the machine
+  std::string devices = "gpus";     ///< cuda: gpus, partitions, streams
+  std::int64_t gpu = 0;             ///< cuda: the first, or the only one
+  std::string transport = "share";  ///< cuda: share, copy
 };
 
 struct ScheduleConfig {

@@ -1,5 +1,5 @@
-// The CPU backend of the program with LibTorch: scenarios become LibTorch configurations.
-#include "bench/cpu_backend.hpp"
+// The LibTorch backends of the programs that have them: scenarios become LibTorch configurations.
+#include "bench/torch_backend.hpp"
 
 #include <fmt/format.h>
 
@@ -10,6 +10,7 @@
 #include "backend/torch/training.hpp"
 #include "bench/progress.hpp"
 #include "bench/summary.hpp"
+#include "bench/torch/devices.hpp"
 #include "bench/torch/training_log.hpp"
 #include "analysis/report.hpp"
 #include "sim/core/error.hpp"
@@ -58,15 +59,13 @@ TorchConfig torch_config(const Scenario& scenario, const Experiment& experiment,
 
 }  // namespace
 
-void need_torch(const std::vector<std::string>&) {}
-
-MakeBackend cpu_backend(const Scenario& scenario) {
-  return [&scenario, data = load_data(scenario)](const Experiment& experiment) { return torch_backend(torch_config(scenario, experiment, data)); };
+MakeBackend torch_backend_of(const Scenario& scenario) {
+  return [&scenario, data = load_data(scenario)](const Experiment& experiment) { return make_backend(scenario, torch_config(scenario, experiment, data)); };
 }
 
-Trained train_on_cpu(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request) {
+Trained train_with_torch(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request) {
   const TorchConfig config = torch_config(scenario, experiment, load_data(scenario));
-  const auto backend = torch_backend(config);
+  const auto backend = make_backend(scenario, config);
   const auto cores = resolve_cores(scenario);
   Ranks ranks(*backend, experiment.program, cores);
   TrainOptions options;

@@ -1,0 +1,20 @@
+// LibTorch on GPUs, and on CPUs.
+#include "backend/cuda/backend.hpp"
+#include "bench/torch/devices.hpp"
+#include "bench/torch_backend.hpp"
+
+namespace bubblescope {
+
+void need_backend(const std::string&, const std::vector<std::string>&) {}
+
+std::unique_ptr<Backend> make_backend(const Scenario& scenario, TorchConfig config) {
+  const BackendConfig& backend = scenario.backend;
+  if (backend.name == "cpu") return torch_backend(std::move(config));
+  CudaConfig cuda;
+  cuda.placement = backend.devices == "partitions" ? Placement::partitions : backend.devices == "streams" ? Placement::streams : Placement::gpus;
+  cuda.gpu = static_cast<int>(backend.gpu);
+  cuda.transport = backend.transport == "copy" ? Transport::copy : Transport::share;
+  return cuda_backend(std::move(config), cuda);
+}
+
+}  // namespace bubblescope
