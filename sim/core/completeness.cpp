@@ -135,8 +135,11 @@ class Checker {
         break;
       }
       case Kind::R:
+        need({Kind::F}, true, part);
+        break;
       case Kind::A:
         need({Kind::F}, true, part);
+        need({Kind::R}, false, part);
         break;
       case Kind::B:
       case Kind::I:
@@ -155,6 +158,7 @@ class Checker {
         break;
       case Kind::LB:
         need({Kind::F}, true, part);
+        need({Kind::R}, false, part);
         need({Kind::A}, false, part);
         break;
       case Kind::U:

@@ -132,6 +132,7 @@ StageCosts stage_costs(const CostList& list, const Program& program) {
     set(Kind::W, weight);
   }
   if (!filler.given(Kind::LB)) set(Kind::LB, backward);
+  if (!filler.given(Kind::R)) set(Kind::R, filler.values(Kind::F));
   return costs;
 }
 

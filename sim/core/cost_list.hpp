@@ -29,8 +29,8 @@ CostList parse_cost_list(std::string_view text);
 
 /// The costs of `program`'s stages. With v chunks per rank a stage costs 1/v, rounded half up to
 /// nanoseconds (stages of different chains each cost the full value). B is I + W unless given, and
-/// where only B is given I and W are half of it each; LB is B unless given; what is not given costs
-/// nothing. Throws InputError where a list's length is neither 1, the ranks nor the stages.
+/// where only B is given I and W are half of it each; LB is B and R is F unless given; what else is not
+/// given costs nothing. Throws InputError where a list's length is neither 1, the ranks nor the stages.
 StageCosts stage_costs(const CostList& list, const Program& program);
 
 }  // namespace bubblescope

@@ -79,8 +79,7 @@ Dependencies derive_dependencies(const Program& program, const OpTable& table) {
               break;
             }
             const Op forward = interlocks ? without_loss(part) : part;
-            const OpIndex recompute = table.find(Kind::R, part.stage, forward);
-            edges.add(recompute >= 0 ? recompute : table.find(Kind::F, part.stage, forward), Edge::own);
+            edges.add(first_of(table, {Kind::R, Kind::F}, part.stage, forward), Edge::own);
             if (!gradients) break;
             if (const OpIndex recv = table.find(Kind::RECV_B, part.stage, part); recv >= 0) {
               edges.add(recv, Edge::gradient);
@@ -93,11 +92,13 @@ Dependencies derive_dependencies(const Program& program, const OpTable& table) {
             edges.add(table.find(Kind::I, part.stage, part), Edge::own);
             break;
           case Kind::R:
-          case Kind::A:
             edges.add(table.find(Kind::F, part.stage, part), Edge::own);
             break;
+          case Kind::A:
+            edges.add(first_of(table, {Kind::R, Kind::F}, part.stage, part), Edge::own);
+            break;
           case Kind::LB:
-            edges.add(first_of(table, {Kind::A, Kind::F}, part.stage, part), Edge::own);
+            edges.add(first_of(table, {Kind::A, Kind::R, Kind::F}, part.stage, part), Edge::own);
             break;
           case Kind::U:
             edges.add(state.collective, Edge::own);

@@ -42,9 +42,8 @@ class Dependencies {
 ///   F(s,m)   <- RECV_F(s,m), or where there is none F(s-1,m) (profile local_serial: the last op of
 ///               stage s-1 on m)
 ///               where s replays: of the microbatch that `Program::sources` says
-///   I,B(s,m) <- F(s,m), and RECV_B(s,m), or where there is none I or B of (s+1,m); a backward that
-///               recomputes waits for its R
-///   W(s,m)   <- I(s,m);  A(s,m) <- F(s,m);  LB(s,m) <- A(s,m), else F(s,m)
+///   I,B(s,m) <- R(s,m), else F(s,m), and RECV_B(s,m), or where there is none I or B of (s+1,m)
+///   W(s,m)   <- I(s,m);  R(s,m) <- F(s,m);  A(s,m) <- R(s,m), else F(s,m);  LB(s,m) <- A(s,m), else R, else F
 ///   profile interlocking: B of the stage's own loss <- A(s,m), else F(s,m); of another's <- RECV_B(s,m) or B
 ///               (s+1,m) of that loss
 ///   SEND_F(s,m) <- F(s,m) (local_serial: the last op of s on m);  SEND_B(s,m) <- I or B of (s,m)

@@ -24,7 +24,7 @@ struct VersionUse {
 ///   flush, latest    F and its backward read what is there when they run
 ///   stash            the backward reads what F read
 ///   double_buffered  F and backward of iteration t read version max(0, t - 1)
-/// R reads what is there when it runs, as its B does; the error gradient that comes back is still that of F.
+/// R reads what its backward reads; the error gradient that comes back is still that of F.
 /// For a stream (Program::overlap) in its steady state: of `repeat_iterations`.
 std::vector<std::vector<VersionUse>> weight_versions(const Program& program);
 

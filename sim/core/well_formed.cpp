@@ -188,7 +188,8 @@ class Checker {
         return is_local(program_.profile);
       case Kind::LB:
         return is_local(program_.profile) && program_.profile != Profile::interlocking;
-      case Kind::R:
+      case Kind::R:  // the several backwards of an interlocking microbatch share its activations from F on
+        return program_.profile != Profile::forward_only && program_.profile != Profile::interlocking;
       case Kind::U:
         return program_.profile != Profile::forward_only;
       default:

@@ -115,7 +115,7 @@ Schedule chimera_schedule() {
   schedule.options = {{"concatenation", "beyond p microbatches: units of p; of 2p, forwards in pairs; or so that a pair is the halves of one (M counts halves)",
                        "direct", {"direct", "forward-doubling", "backward-halving"}},
                       clip_option()};
-  schedule.stages_per_rank = 2;
+  schedule.chains = 2;
   schedule.generate = generate_chimera;
   return schedule;
 }

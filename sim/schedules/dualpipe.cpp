@@ -153,7 +153,7 @@ Schedule dualpipe_schedule() {
   schedule.memory = "p+1 stage activations, twice the weights";
   schedule.bubble = "(p/2-1)(F&B+B-3W) idle time on the middle ranks";
   schedule.options = {clip_option()};
-  schedule.stages_per_rank = 2;
+  schedule.chains = 2;
   schedule.generate = generate_dualpipe;
   return schedule;
 }
@@ -165,6 +165,8 @@ Schedule dualpipev_schedule() {
   schedule.paper = "DeepSeek-AI, https://github.com/deepseek-ai/DualPipe";
   schedule.memory = "2p+1 stage activations (of 2m)";
   schedule.bubble = "(p-1)(F&B+B-3W) idle time on the last rank, F and B of one stage";
+  schedule.stages_per_rank = 2;
+  schedule.chains = 1;
   schedule.generate = generate_dualpipev;
   return schedule;
 }

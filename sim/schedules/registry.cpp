@@ -105,10 +105,7 @@ void check_shape(const Schedule& schedule, const ScheduleShape& shape) {
   if (shape.microbatches < 1) {
     throw InputError(fmt::format("schedule '{}' for {} microbatches; expected at least 1", schedule.name, shape.microbatches));
   }
-  std::int64_t stages = std::int64_t{shape.ranks} * schedule.stages_per_rank;
-  for (const char* multiplies : {"chunks", "waves"}) {
-    if (shape.options.contains(multiplies)) stages *= static_cast<std::int64_t>(option_number(schedule, shape, multiplies));
-  }
+  const std::int64_t stages = schedule.chains * stages_per_chain(schedule, shape);
   constexpr std::int64_t max_stages = std::numeric_limits<std::int16_t>::max();
   if (stages > max_stages) {
     throw ShapeError(fmt::format("schedule '{}' for {} stages; expected at most {}", schedule.name, stages, max_stages));
@@ -134,6 +131,14 @@ const Schedule& find_schedule(std::string_view name) {
   }
   const auto names = names_of(schedules());
   throw InputError(fmt::format("unknown schedule '{}'; expected {}{}", name, fmt::join(names, ", "), suggestion(name, names)));
+}
+
+std::int64_t stages_per_chain(const Schedule& schedule, const ScheduleShape& shape) {
+  std::int64_t stages = std::int64_t{shape.ranks} * schedule.stages_per_rank;
+  for (const ScheduleOption& option : schedule.options) {
+    if (option.name == "chunks" || option.name == "waves") stages *= static_cast<std::int64_t>(option_number(schedule, shape, option.name));
+  }
+  return stages;
 }
 
 Program generate(const Schedule& schedule, ScheduleShape shape) {

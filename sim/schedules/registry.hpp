@@ -47,7 +47,8 @@ struct Schedule {
   std::string bubble;   ///< closed form, in words
   std::vector<ScheduleOption> options;
   bool local = false;   ///< trains with local losses and auxiliary networks
-  std::int32_t stages_per_rank = 1;  ///< times the value of an option 'chunks' or 'waves'
+  std::int32_t stages_per_rank = 1;  ///< of one chain, times the value of an option 'chunks' or 'waves'
+  std::int32_t chains = 1;           ///< copies of the model, 2 of a bidirectional schedule
   bool flush = true;    ///< one update per iteration, when nothing is under way
   bool whole_batches = false;  ///< every microbatch is a batch of its own, with its own update
   bool searched = false;  ///< the order depends on the costs
@@ -58,6 +59,9 @@ struct Schedule {
 std::span<const Schedule> schedules();
 /// The schedule of that name; throws InputError with the nearest known name.
 const Schedule& find_schedule(std::string_view name);
+
+/// How many stages each chain of the schedule has for that shape. Throws InputError where an option is wrong.
+std::int64_t stages_per_chain(const Schedule& schedule, const ScheduleShape& shape);
 
 /// Checks shape and options against the schedule's table, fills defaults in, generates, and checks
 /// the result (V1, V2). Throws InputError that names the option; ShapeError where the schedule cannot have

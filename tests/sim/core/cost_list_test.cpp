@@ -32,6 +32,12 @@ TEST(CostList, local_backward_defaults_to_the_full_one) {
   EXPECT_EQ(of("F=1,B=2,LB=7", Kind::LB), 7 * kMillisecond);
 }
 
+TEST(CostList, recomputing_a_forward_costs_a_forward_unless_given) {
+  EXPECT_EQ(of("F=3:5,B=2", Kind::R, 1), 5 * kMillisecond);
+  EXPECT_EQ(of("F=3,R=0", Kind::R), 0);
+  EXPECT_EQ(of("F=3,R=4", Kind::R, 0, 2, 2), 2 * kMillisecond);
+}
+
 TEST(CostList, what_is_not_given_costs_nothing) {
   EXPECT_EQ(of("F=1", Kind::U), 0);
   EXPECT_EQ(of("F=1", Kind::A), 0);

@@ -74,6 +74,8 @@ TEST(Validate, ops_stand_after_what_they_need) {
   EXPECT_EQ(check_rows({"0A0,0F0,0LB0"}, "#profile local\n"), "rank 0, op 0 (0A0): 0A0 before its F; expected it after");
   EXPECT_EQ(check_rows({"0F0,0LB0,0A0"}, "#profile local\n"), "rank 0, op 1 (0LB0): 0LB0 before its A; expected it after");
   EXPECT_EQ(check_rows({"0F0,0B0,0R0"}), "rank 0, op 1 (0B0): 0B0 before its R; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0A0,0R0,0LB0"}, "#profile local\n"), "rank 0, op 1 (0A0): 0A0 before its R; expected it after");
+  EXPECT_EQ(check_rows({"0F0,0LB0,0R0"}, "#profile local\n"), "rank 0, op 1 (0LB0): 0LB0 before its R; expected it after");
   EXPECT_EQ(check_rows({"(0F0;0B0)OVERLAP_F_B"}), "rank 0, op 0 ((0F0;0B0)OVERLAP_F_B): 0B0 in one compound with its F; expected it after");
 }
 
@@ -101,6 +103,7 @@ TEST(Validate, kinds_belong_to_profiles) {
   EXPECT_EQ(check_rows({"0F0,0LB0"}), "rank 0, op 1 (0LB0): LB in a program of profile backprop, which has none");
   EXPECT_EQ(check_rows({"0F0,0B0"}, "#profile local\n"), "rank 0, op 1 (0B0): B in a program of profile local, which has none");
   EXPECT_EQ(check_rows({"0F0,0U"}, "#profile forward-only\n"), "rank 0, op 1 (0U): U in a program of profile forward-only, which has none");
+  EXPECT_EQ(check_rows({"0F0,0R0,0B0"}, "#profile interlocking\n"), "rank 0, op 1 (0R0): R in a program of profile interlocking, which has none");
 }
 
 TEST(Validate, numbers_are_in_range) {

@@ -50,6 +50,19 @@ TEST(Registry, every_program_bears_the_name_it_was_asked_for_and_its_flags) {
   }
 }
 
+TEST(Registry, chains_have_as_many_stages_as_the_table_says) {
+  for (const Schedule& schedule : schedules()) {
+    for (const char* option : {"chunks", "waves"}) {
+      ScheduleShape shape{.ranks = 4, .microbatches = 8};
+      const bool has = std::any_of(schedule.options.begin(), schedule.options.end(), [&](const ScheduleOption& one) { return one.name == option; });
+      if (has) shape.options[option] = "3";
+      const Program program = generate(schedule, shape);
+      EXPECT_EQ(program.chains.size(), static_cast<std::size_t>(schedule.chains)) << schedule.name;
+      for (const auto& chain : program.chains) EXPECT_EQ(chain.size(), static_cast<std::size_t>(stages_per_chain(schedule, shape))) << schedule.name;
+    }
+  }
+}
+
 TEST(Registry, an_unknown_name_is_answered_with_the_nearest) {
   EXPECT_THAT(input_error([] { find_schedule("gpip"); }), testing::HasSubstr("did you mean 'gpipe'?"));
 }
