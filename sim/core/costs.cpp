@@ -22,7 +22,8 @@ OpCost blend(const OpCost& a, const OpCost& b, double weight) {
   return {.duration = blend(a.duration, b.duration, weight),
           .busy_factor = std::max(1.0, a.busy_factor + std::clamp(weight, 0.0, 1.0) * (b.busy_factor - a.busy_factor)),
           .spread = blend(a.spread, b.spread, weight),
-          .launches = static_cast<std::int32_t>(blend(a.launches, b.launches, weight))};
+          .launches = static_cast<std::int32_t>(blend(a.launches, b.launches, weight)),
+          .host = blend(a.host, b.host, weight)};
 }
 
 }  // namespace
@@ -35,6 +36,10 @@ void StageCosts::set_stage(Stage stage, const StageCosts& other, Stage from) {
 
 bool StageCosts::has_bytes() const {
   return std::any_of(bytes_.begin(), bytes_.end(), [](const StageBytes& b) { return b != StageBytes{}; });
+}
+
+bool StageCosts::has_host() const {
+  return std::any_of(table_.begin(), table_.end(), [](const OpCost& cost) { return cost.host > 0; });
 }
 
 OpCost StageCosts::of(const Program& program, const Op& op) const {
@@ -52,6 +57,7 @@ OpCost StageCosts::of_compound(std::span<const Op> parts) const {
     sum.duration += cost.duration;
     sum.spread += cost.spread;
     sum.launches += cost.launches;
+    sum.host += cost.host;
     busy += cost.busy_factor * static_cast<double>(cost.duration);
   }
   if (sum.duration > 0) sum.busy_factor = busy / static_cast<double>(sum.duration);

@@ -20,6 +20,7 @@ struct OpCost {
   double busy_factor = 1.0;    ///< duration with every other core of the machine busy / alone
   Nanos spread = 0;            ///< half the interquartile range of the measurement; 0 if not measured
   std::int32_t launches = 0;   ///< kernels the host launches for it
+  Nanos host = 0;              ///< time the host needs to issue it, besides those launches
 
   friend bool operator==(const OpCost&, const OpCost&) = default;
 };
@@ -62,6 +63,8 @@ class StageCosts {
 
   /// Whether any byte count is known (peak memory is reported only then).
   bool has_bytes() const;
+  /// Whether issuing any op takes its host time besides launches.
+  bool has_host() const;
 
   /// What an op of `program` costs.
   OpCost of(const Program& program, const Op& op) const;

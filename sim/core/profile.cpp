@@ -49,6 +49,7 @@ Measurement read_measurement(const JsonReader& reader) {
     op.alone = read_quartiles(item.at("alone"));
     op.busy = read_quartiles(item.at("busy"));
     op.launches = static_cast<std::int32_t>(item.at("launches").number(0, std::numeric_limits<std::int32_t>::max()));
+    if (item.has("host")) op.host = read_quartiles(item.at("host"));
     measurement.ops.push_back(op);
   }
   return measurement;
@@ -61,14 +62,42 @@ double MeasuredOp::busy_factor() const {
   return static_cast<double>(busy.median) / static_cast<double>(alone.median);
 }
 
+Link fit_link(std::span<const MeasuredTransfer> transfers) {
+  // Weights 1 / time^2: the sum of squared relative errors.
+  double weights = 0, bytes = 0, times = 0;
+  for (const MeasuredTransfer& transfer : transfers) {
+    const double time = std::max(1.0, static_cast<double>(transfer.time.median)), weight = 1 / (time * time);
+    weights += weight;
+    bytes += weight * static_cast<double>(transfer.bytes);
+    times += weight * time;
+  }
+  if (weights <= 0) return {};
+  const double mean_bytes = bytes / weights, mean_time = times / weights;
+  double square = 0, product = 0, largest = 0;
+  for (const MeasuredTransfer& transfer : transfers) {
+    const double time = std::max(1.0, static_cast<double>(transfer.time.median)), weight = 1 / (time * time);
+    const double size = static_cast<double>(transfer.bytes) - mean_bytes;
+    square += weight * size * size;
+    product += weight * size * (time - mean_time);
+    largest = std::max(largest, static_cast<double>(transfer.bytes));
+  }
+  const double per_byte = square > 0 ? product / square : 0;
+  const double latency = std::max(0.0, mean_time - per_byte * mean_bytes);
+  if (per_byte * largest <= 0.05 * latency) return {static_cast<Nanos>(std::llround(mean_time)), 0};
+  return {static_cast<Nanos>(std::llround(latency)), 1e9 / per_byte};
+}
+
 StageCosts stage_costs(const Measurement& measurement) {
   StageCosts costs(measurement.stages);
+  const auto cost = [](const MeasuredOp& op) { return OpCost{op.alone.median, op.busy_factor(), op.alone.spread(), op.launches, op.host.median}; };
   for (const MeasuredOp& op : measurement.ops) {
-    const OpCost cost{op.alone.median, op.busy_factor(), op.alone.spread(), op.launches};
+    if (op.kind == Kind::F) costs.at(op.stage, Kind::R) = cost(op);
+  }
+  for (const MeasuredOp& op : measurement.ops) {
     if (op.kind == Kind::OVERLAP_F_B) {
-      costs.overlap(op.stage) = cost;
+      costs.overlap(op.stage) = cost(op);
     } else {
-      costs.at(op.stage, op.kind) = cost;
+      costs.at(op.stage, op.kind) = cost(op);
     }
   }
   return costs;
@@ -94,16 +123,18 @@ std::string profile_to_json(const CostProfile& profile) {
   Json root = {{"schema_version", 1},
                {"scenario", profile.scenario},
                {"date", profile.date},
-               {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}}},
+               {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}, {"device", profile.device}}},
                {"versions", Json::object()},
-               {"link", {{"latency", profile.link_latency}}},
+               {"link", {{"latency", profile.link_latency}, {"bandwidth", std::llround(profile.link_bandwidth)}, {"transfers", Json::array()}}},
                {"sync", profile.sync},
                {"measurements", Json::array()}};
   for (const auto& [software, version] : profile.versions) root["versions"][software] = version;
+  for (const MeasuredTransfer& transfer : profile.transfers) root["link"]["transfers"].push_back({{"bytes", transfer.bytes}, {"time", to_json(transfer.time)}});
   for (const Measurement& measurement : profile.measurements) {
     Json ops = Json::array();
     for (const MeasuredOp& op : measurement.ops) {
       ops.push_back({{"stage", op.stage}, {"kind", mnemonic(op.kind)}, {"alone", to_json(op.alone)}, {"busy", to_json(op.busy)}, {"launches", op.launches}});
+      if (op.host.count > 0) ops.back()["host"] = to_json(op.host);
     }
     root["measurements"].push_back(
         {{"schedule", measurement.schedule}, {"samples", measurement.samples}, {"stages", measurement.stages}, {"ops", std::move(ops)}});
@@ -120,8 +151,15 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   profile.date = root.at("date").text();
   profile.cpu = root.at("machine").at("cpu").text();
   profile.cores = static_cast<std::int32_t>(root.at("machine").at("cores").number(0, std::numeric_limits<std::int32_t>::max()));
+  // What older files lack was not measured.
+  if (root.at("machine").has("device")) profile.device = root.at("machine").at("device").text();
   profile.versions = root.at("versions").texts();
-  profile.link_latency = root.at("link").at("latency").number(0, kLongest);
+  const JsonReader link = root.at("link");
+  profile.link_latency = link.at("latency").number(0, kLongest);
+  if (link.has("bandwidth")) profile.link_bandwidth = static_cast<double>(link.at("bandwidth").number(0));
+  if (link.has("transfers")) {
+    for (const JsonReader& item : link.at("transfers").items()) profile.transfers.push_back({item.at("bytes").number(0), read_quartiles(item.at("time"))});
+  }
   profile.sync = root.at("sync").number(0, kLongest);
   std::map<std::pair<std::string, std::int64_t>, std::size_t> seen;  // schedule and size -> its measurement
   for (const JsonReader& item : root.at("measurements").items()) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct MeasuredOp {
   Quartiles alone;  ///< with the other ranks idle
   Quartiles busy;   ///< with as many other ranks at work as have cores of their own; count 0: not measured
   std::int32_t launches = 0;
+  Quartiles host{};         ///< time the host needed to issue it, with the others at work; count 0: it does not issue
 
   /// Busy median over alone median; 1 where either is unknown.
   double busy_factor() const;
@@ -37,6 +39,18 @@ struct Measurement {
   friend bool operator==(const Measurement&, const Measurement&) = default;
 };
 
+/// Messages of one size, from one rank to another.
+struct MeasuredTransfer {
+  std::int64_t bytes = 0;
+  Quartiles time;  ///< from the end of the op that made it to the start of what waited for it
+  friend bool operator==(const MeasuredTransfer&, const MeasuredTransfer&) = default;
+};
+
+/// latency + bytes / bandwidth, fitted by least squares of the relative error to the medians. Where the
+/// sizes make no difference to speak of (below a twentieth of the latency over all of them) the bandwidth is 0, infinite.
+/// None: {0, 0}.
+Link fit_link(std::span<const MeasuredTransfer> transfers);
+
 /// All that was measured on one machine. (`Profile` is the dependency rule of a Program.)
 struct CostProfile {
   std::string scenario;
@@ -44,15 +58,19 @@ struct CostProfile {
   std::string cpu;   ///< model name
   std::int32_t cores = 0;
   std::map<std::string, std::string> versions;  ///< software -> version
+  std::string device;      ///< what computes, where it is not the processor
   Nanos link_latency = 0;  ///< hand-over between two ranks, wake-up included
+  double link_bandwidth = 0;  ///< bytes/s; 0: messages of all sizes take the same
+  std::vector<MeasuredTransfer> transfers;  ///< by size, where it was measured
   Nanos sync = 0;          ///< what a barrier costs after the last rank has come
   std::vector<Measurement> measurements;
 
-  Link link() const { return {link_latency, 0}; }
+  Link link() const { return {link_latency, link_bandwidth}; }
   friend bool operator==(const CostProfile&, const CostProfile&) = default;
 };
 
-/// Durations (medians alone), busy factors and spreads, as costs; bytes are not part of a profile.
+/// Durations (medians alone), busy factors and spreads, as costs; bytes are not part of a profile. R costs what F
+/// does where it was not measured.
 StageCosts stage_costs(const Measurement& measurement);
 
 /// The costs of one schedule at every size that was measured. Throws InputError where the profile has

@@ -17,7 +17,7 @@ struct Unit {
   std::string_view name;
   Nanos nanos;
 };
-constexpr std::array<Unit, 5> kUnits{{{"ns", 1}, {"us", kMicrosecond}, {"µs", kMicrosecond}, {"ms", kMillisecond}, {"s", kSecond}}};
+constexpr std::array<Unit, 7> kUnits{{{"ns", 1}, {"us", kMicrosecond}, {"µs", kMicrosecond}, {"ms", kMillisecond}, {"s", kSecond}, {"min", 60 * kSecond}, {"h", 3600 * kSecond}}};
 
 }  // namespace
 
@@ -36,7 +36,7 @@ Nanos parse_duration(std::string_view text) {
     for (const Unit& known : kUnits) {
       if (known.name == unit) scale = known.nanos;
     }
-    if (scale == 0) throw bad("its unit is none of ns, us, ms, s");
+    if (scale == 0) throw bad("its unit is none of ns, us, ms, s, min, h");
   }
   if (std::signbit(value) && value != 0) throw bad("it is negative");
   const double nanos = std::floor(value * static_cast<double>(scale) + 0.5);

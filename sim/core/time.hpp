@@ -16,7 +16,7 @@ inline constexpr Nanos kSecond = 1'000'000'000;
 /// The longest duration that a file or flag may give, 31 years: sums of a few still fit in 64 bits.
 inline constexpr Nanos kLongest = 1'000'000'000 * kSecond;
 
-/// Reads a duration: a number and a unit (`ns`, `us`, `ms`, `s`); a bare number is milliseconds.
+/// Reads a duration: a number and a unit (`ns`, `us`, `ms`, `s`, `min`, `h`); a bare number is milliseconds.
 /// Fractions are rounded half up to nanoseconds. Throws InputError on anything else, on a negative
 /// value and on one that does not fit.
 Nanos parse_duration(std::string_view text);

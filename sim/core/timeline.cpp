@@ -20,7 +20,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 7> kStreams{"compute", "host", "communication", "copy", "collective", "link", "worker"};
+constexpr std::array<std::string_view, kStreamKinds> kStreams{"compute", "host", "communication", "copy", "collective", "link", "worker", "kernel"};
 constexpr std::array<std::string_view, 9> kWaits{"nothing", "stream", "data", "transfer", "channel-order", "capacity", "sync", "host", "input"};
 
 constexpr std::int64_t kMostRanks = std::numeric_limits<std::int16_t>::max();  // as many as stages can be numbered

@@ -11,8 +11,9 @@
 
 namespace bubblescope {
 
-/// What kind of resource a track is.
-enum class StreamKind : std::uint8_t { compute, host, communication, copy, collective, link, worker };
+/// What kind of resource a track is. `kernel`: what a device ran of ops that other tracks show whole.
+enum class StreamKind : std::uint8_t { compute, host, communication, copy, collective, link, worker, kernel };
+inline constexpr int kStreamKinds = static_cast<int>(StreamKind::kernel) + 1;
 std::string_view stream_name(StreamKind kind);
 
 /// The stream an op of that kind runs on.
@@ -38,7 +39,7 @@ struct Span {
   Nanos end = 0;
   Op op;                        ///< valid where `has_op`; else its iteration alone
   std::int32_t track = 0;
-  std::int32_t waited_for = -1; ///< the span it waited for last, or -1
+  std::int32_t waited_for = -1; ///< the span it waited for last; of a kernel or copy without an op: the op it is part of; or -1
   std::int64_t bytes = 0;       ///< moved, for transfers; sent by its rank, for collectives
   Wait wait = Wait::nothing;
   bool has_op = true;

@@ -27,7 +27,7 @@ class Tracks {
   std::int32_t add(Rank rank, StreamKind stream);
 
   Timeline& timeline_;
-  std::vector<std::array<std::int32_t, static_cast<std::size_t>(StreamKind::worker) + 1>> numbers_;
+  std::vector<std::array<std::int32_t, static_cast<std::size_t>(kStreamKinds)>> numbers_;
 };
 
 }  // namespace bubblescope

@@ -27,12 +27,13 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
   last_.assign(static_cast<std::size_t>(graph.sequences()), -1);
   host_.assign(program.rows.size(), 0);
   // One lookup per (stage, kind); compounds are looked up one by one.
-  const bool launching = std::any_of(cluster.devices.begin(), cluster.devices.end(), [](const DeviceSpec& d) { return d.launch > 0; });
+  const bool launching = costs.has_host() || std::any_of(cluster.devices.begin(), cluster.devices.end(), [](const DeviceSpec& d) { return d.launch > 0; });
   if (launching) {
-    launches_.resize(count);
+    host_work_.resize(count);
     issue_.resize(count);
     issued_.assign(program.rows.size(), 0);
   }
+  constexpr double kMost = 9e17;
   double total = 0;  // all times together bound every point in time
   OpIndex op = 0;
   for (Rank r = 0; r < program.ranks(); ++r) {
@@ -45,7 +46,12 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
         if (is_compound(what.kind) || launching) {
           const OpCost cost = costs.of(program, what);
           duration_[i] = cost.duration;
-          if (launching) launches_[i] = cost.launches;
+          if (launching) {
+            const Nanos launch = cluster.devices[index(r)].launch;
+            const double work = static_cast<double>(cost.launches) * static_cast<double>(launch) + static_cast<double>(cost.host);
+            total += work;
+            if (work < kMost) host_work_[i] = cost.launches * launch + cost.host;  // else it is refused below
+          }
         } else {
           duration_[i] = what.stage >= 0 && what.stage < costs.stages() ? costs.at(what.stage, what.kind).duration : 0;
         }
@@ -74,13 +80,11 @@ Timing::Timing(const Program& program, const ConstraintGraph& graph, const Stage
         if (staged && send) total += static_cast<double>(copy_out_[i]);
       }
       total += static_cast<double>(duration_[i]);
-      if (launching) total += static_cast<double>(launches_[i]) * static_cast<double>(cluster.devices[index(r)].launch);
       ++op;
     }
   }
   // Ranks that share cores take longer, at worst as if one did the work of all.
   const bool shared = std::any_of(cluster.devices.begin(), cluster.devices.end(), [](const DeviceSpec& d) { return !d.cores.empty(); });
-  constexpr double kMost = 9e17;
   const double most = kMost / (shared ? std::max(1, program.ranks()) : 1);
   if (total > most) {
     throw InputError(fmt::format("the ops and transfers of '{}' take {:.3g} years; expected times that add up to less than {:.3g}", program.schedule,
@@ -138,7 +142,7 @@ void Timing::issue(OpIndex op) {
   }
   Issue& issue = issue_[index(op)];
   issue.begin = host;
-  host += launches_[index(op)] * device.launch;
+  host += host_work_[index(op)];
   issue.first = issue.begin + std::min<Nanos>(host - issue.begin, device.launch);
   issue.last = host;
 }

@@ -71,7 +71,7 @@ class Timing {
   std::vector<Executed> executed_;
   std::vector<OpIndex> last_;    ///< sequence -> its newest op, or -1
   std::vector<Nanos> host_;      ///< rank -> when its host is free
-  std::vector<std::int32_t> launches_;
+  std::vector<Nanos> host_work_;  ///< by op: what its host needs to issue it
   std::vector<std::int32_t> issued_;  ///< rank -> ops of its compute stream issued so far
   std::vector<Issue> issue_;
 };

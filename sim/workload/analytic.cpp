@@ -166,10 +166,10 @@ Costs analytic_costs(const LayerGraph& model, std::span<const std::int32_t> cuts
       const KeptValues::Value stage_output = kept.add(layers, kept.input());
 
       StageBytes& bytes = stages.bytes(s);
-      const std::int64_t size = options.element_bytes;
-      bytes.weights = (parameters + buffer_count(layers)) * size;
-      bytes.gradients = parameters * size;
-      bytes.optimizer = parameters * optimizer.states * size;
+      const std::int64_t size = options.element_bytes, weight_size = options.weight_element_bytes;
+      bytes.weights = (parameters + buffer_count(layers)) * weight_size;
+      bytes.gradients = parameters * weight_size;
+      bytes.optimizer = parameters * optimizer.states * weight_size;
       bytes.activations = batch_bytes(kept.elements(), batch, size);
       bytes.activations_until_w = batch_bytes(kept.elements_until_w(), batch, size);
       bytes.output = last ? 0 : batch_bytes(boundary_elements(layers.back()), batch, size);
@@ -184,14 +184,14 @@ Costs analytic_costs(const LayerGraph& model, std::span<const std::int32_t> cuts
           const std::int64_t branch_parameters = parameter_count(branch.graph.layers);
           parameters += branch_parameters;
           tensors += tensor_count(branch.graph.layers);
-          bytes.auxiliary += (branch_parameters * (2 + optimizer.states) + buffer_count(branch.graph.layers)) * size;
+          bytes.auxiliary += (branch_parameters * (2 + optimizer.states) + buffer_count(branch.graph.layers)) * weight_size;
           kept.add(branch.graph.layers, stage_output);
         }
         bytes.auxiliary_activations = batch_bytes(kept.elements() - own_kept, batch, size);
       }
       const double count = static_cast<double>(parameters);
       stages.at(s, Kind::U) =
-          roofline.of({{optimizer.flops * count, optimizer.elements * count,
+          roofline.of({{optimizer.flops * count, optimizer.elements * count * static_cast<double>(options.weight_element_bytes) / static_cast<double>(options.element_bytes),
                         static_cast<std::int32_t>(tensors * optimizer.launches)}}).cost();
     }
     costs.by_size.emplace(batch, std::move(stages));

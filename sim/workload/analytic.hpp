@@ -21,7 +21,8 @@ struct AnalyticOptions {
   DeviceSpec device;                 ///< peak FLOP/s, bytes/s
   double efficiency = 1.0;           ///< share of the peak FLOP/s that is reached, in (0, 1]
   double memory_efficiency = 1.0;    ///< share of the memory bandwidth that is reached, in (0, 1]
-  std::int64_t element_bytes = 4;
+  std::int64_t element_bytes = 4;         ///< of activations and their gradients
+  std::int64_t weight_element_bytes = 4;  ///< of weights, their gradients and the optimizer's state; more in mixed precision
   std::string optimizer = "sgd";     ///< `sgd` (with momentum), `adamw`
 };
 

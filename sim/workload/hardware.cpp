@@ -59,6 +59,8 @@ std::int64_t precision_bytes(Precision precision) {
   }
 }
 
+std::int64_t weight_bytes(Precision precision) { return std::max<std::int64_t>(4, precision_bytes(precision)); }
+
 std::vector<std::string> hardware_names() {
   std::vector<std::string> names;
   for (const Hardware& device : hardware_catalog()) names.push_back(device.name);

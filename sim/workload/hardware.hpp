@@ -16,6 +16,9 @@ enum class Precision : std::uint8_t { float64, float32, tf32, bfloat16 };
 Precision precision_from_name(std::string_view name);
 /// Bytes of one element in memory.
 std::int64_t precision_bytes(Precision precision);
+/// Of a weight, its gradient and what the optimizer keeps: where activations are shorter than float32 (mixed
+/// precision) these are not.
+std::int64_t weight_bytes(Precision precision);
 
 /// Dense (no sparsity) peaks of one device; 0 where it has no such unit.
 struct Hardware {

@@ -37,12 +37,37 @@ CostProfile example() {
   profile.cpu = "A CPU";
   profile.cores = 2;
   profile.versions = {{"bubblescope", "0.1.0"}, {"libtorch", "2.11.0"}};
+  profile.device = "4 partitions of a GPU";
   profile.link_latency = 12'345;
+  profile.link_bandwidth = 25e9;
+  profile.transfers = {{1024, {12'000, 12'400, 13'000, 20}}, {1 << 26, {2'600'000, 2'696'000, 2'800'000, 19}}};
   profile.sync = 23'456;
   profile.measurements = {{"ppll", 32, 2, {{0, Kind::F, {90, 100, 130, 20}, {110, 150, 160, 18}, 3}, {1, Kind::LB, {1, 2, 3, 4}, {}, 0}}},
                           {"ppll", 64, 2, {{0, Kind::F, {190, 200, 210, 20}, {}, 3}}},
                           {"gpipe", 32, 2, {{1, Kind::B, {5, 6, 7, 8}, {6, 7, 8, 9}, 0}}}};
+  profile.measurements.back().ops.back().host = {2, 3, 4, 8};
   return profile;
+}
+
+MeasuredTransfer transfer(std::int64_t bytes, Nanos time) { return {bytes, {time, time, time, 1}}; }
+
+// 5 us and 20 GB/s: 1 MiB takes 52.43 us more than nothing.
+TEST(FitLink, finds_latency_and_bandwidth_of_exact_transfers) {
+  std::vector<MeasuredTransfer> transfers;
+  for (const std::int64_t bytes : {std::int64_t{1} << 10, std::int64_t{1} << 16, std::int64_t{1} << 20, std::int64_t{1} << 26}) {
+    transfers.push_back(transfer(bytes, 5 * kMicrosecond + bytes / 20));
+  }
+  const Link link = fit_link(transfers);
+  EXPECT_NEAR(static_cast<double>(link.latency), 5'000, 2);
+  EXPECT_NEAR(link.bandwidth, 20e9, 1e7);
+}
+
+TEST(FitLink, sizes_that_make_no_difference_give_an_infinite_bandwidth) {
+  const std::vector<MeasuredTransfer> transfers{transfer(1 << 10, 4'000), transfer(1 << 20, 4'050), transfer(1 << 26, 3'980)};
+  EXPECT_NEAR(static_cast<double>(fit_link(transfers).latency), 4'010, 40);
+  EXPECT_EQ(fit_link(transfers).bandwidth, 0);
+  EXPECT_EQ(fit_link({}).latency, 0);
+  EXPECT_EQ(fit_link({transfers.data(), 1}).latency, 4'000);
 }
 
 TEST(CostProfile, survives_a_round_trip_through_its_file) {
@@ -61,7 +86,22 @@ TEST(CostProfile, gives_medians_busy_factors_and_spreads_of_one_schedule_by_size
   EXPECT_EQ(costs.by_size.at(64).at(0, Kind::F).busy_factor, 1.0);
   EXPECT_EQ(costs.at(48).at(0, Kind::F).duration, 150);  // halfway between the sizes
   EXPECT_THAT(costs.source, HasSubstr("A CPU"));
-  EXPECT_EQ(example().link().transfer(1'000'000), 12'345);
+  EXPECT_EQ(example().link().transfer(1'000'000), 12'345 + 40'000);  // at 25 GB/s
+}
+
+TEST(CostProfile, recomputing_a_forward_costs_a_forward_unless_measured) {
+  CostProfile profile = example();
+  Measurement& measurement = profile.measurements.front();
+  const OpCost forward = stage_costs(measurement).at(0, Kind::F);
+  EXPECT_GT(forward.duration, 0);
+  EXPECT_EQ(stage_costs(measurement).at(0, Kind::R), forward);
+  MeasuredOp again = measurement.ops.front();
+  again.stage = 0;
+  again.kind = Kind::R;
+  again.alone = {7, 7, 7, 3};
+  measurement.ops.insert(measurement.ops.begin(), again);
+  EXPECT_EQ(stage_costs(measurement).at(0, Kind::R).duration, 7);
+  EXPECT_EQ(stage_costs(measurement).at(0, Kind::F), forward);
 }
 
 std::string error_of(const std::string& text) {

@@ -14,6 +14,8 @@ TEST(ParseDuration, reads_every_unit_and_takes_bare_numbers_as_milliseconds) {
   EXPECT_EQ(parse_duration("10 µs"), 10'000);
   EXPECT_EQ(parse_duration("1.5ms"), 1'500'000);
   EXPECT_EQ(parse_duration("2s"), 2'000'000'000);
+  EXPECT_EQ(parse_duration("1.5min"), 90'000'000'000);
+  EXPECT_EQ(parse_duration("2 h"), 7'200'000'000'000);
   EXPECT_EQ(parse_duration("18.522"), 18'522'000);
 }
 
@@ -23,7 +25,7 @@ TEST(ParseDuration, rounds_half_up_to_nanoseconds) {
 }
 
 TEST(ParseDuration, refuses_everything_else) {
-  for (const char* text : {"", "fast", "1h", "-1ms", "1ms2", "nan", "inf", "1e30s", "ms"}) EXPECT_THROW(parse_duration(text), InputError) << text;
+  for (const char* text : {"", "fast", "1d", "-1ms", "1ms2", "nan", "inf", "1e30s", "ms"}) EXPECT_THROW(parse_duration(text), InputError) << text;
 }
 
 TEST(FormatDuration, has_three_digits_and_a_unit) {

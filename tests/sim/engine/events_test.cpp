@@ -119,6 +119,18 @@ TEST(Engines, a_launch_bound_op_ends_with_the_launch_of_its_last_kernel) {
   EXPECT_EQ(timeline.spans[1].wait, Wait::host);
 }
 
+TEST(Engines, an_op_that_its_host_issues_for_longer_than_it_works_ends_with_that) {
+  // 60 to issue, 10 of work: F ends at 60, the next at 120, each started by its first kernel.
+  const Program program = two_forwards();
+  StageCosts costs(1);
+  costs.at(0, Kind::F) = {.duration = 10, .host = 60};
+  const Timeline timeline = simulate(program, costs, uniform_cluster(1)).timeline;
+  EXPECT_EQ(timeline.spans[0].start, 0);
+  EXPECT_EQ(timeline.spans[0].end, 60);
+  EXPECT_EQ(timeline.spans[1].start, 60);
+  EXPECT_EQ(timeline.spans[1].end, 120);
+}
+
 TEST(Engines, a_host_that_may_not_run_ahead_launches_after_the_op_before_has_ended) {
   // Work 50 with one kernel of 20 to launch: running ahead 20-70, 70-120; waiting 20-70, 90-140.
   const Program program = two_forwards();

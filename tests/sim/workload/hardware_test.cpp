@@ -48,6 +48,8 @@ TEST(Hardware, precisions_have_their_element_size) {
   EXPECT_EQ(precision_bytes(precision_from_name("float32")), 4);
   EXPECT_EQ(precision_bytes(precision_from_name("tf32")), 4);
   EXPECT_EQ(precision_bytes(precision_from_name("bfloat16")), 2);
+  EXPECT_EQ(weight_bytes(precision_from_name("bfloat16")), 4);
+  EXPECT_EQ(weight_bytes(precision_from_name("float64")), 8);
 }
 
 }  // namespace
