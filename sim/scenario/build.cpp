@@ -13,6 +13,7 @@
 #include "sim/core/error.hpp"
 #include "sim/core/profile.hpp"
 #include "sim/lower/copy_reduction.hpp"
+#include "sim/lower/recompute.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "sim/workload/analytic.hpp"
@@ -57,6 +58,7 @@ StageCosts analytic(const Scenario& scenario, const Experiment& experiment, cons
       .efficiency = scenario.cluster.efficiency,
       .memory_efficiency = scenario.cluster.memory_efficiency,
       .element_bytes = precision_bytes(precision_from_name(scenario.training.precision)),
+      .weight_element_bytes = weight_bytes(precision_from_name(scenario.training.precision)),
       .optimizer = scenario.training.optimizer,
   };
   const std::array sizes{experiment.samples};
@@ -123,7 +125,7 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
     Experiment searched = experiment;
     searched.program = placed;
     if (model) cut(scenario, *model, schedule.local, searched);
-    return experiment_costs(scenario, searched, layers);
+    return with_recompute(experiment_costs(scenario, searched, layers), placed, config.recompute);
   };
   Program program = generate(schedule, {
       .ranks = scenario.cluster.ranks,
@@ -133,7 +135,7 @@ Experiment build(const Scenario& scenario, const ScheduleConfig& config) {
       .cluster = schedule.searched ? build_cluster(scenario) : Cluster{},
   });
   if (!schedule.local) program.channels.front() = channel_mode(scenario.cluster.channel);
-  experiment.program = add_send_recv(add_copy_reduction(program));
+  experiment.program = add_send_recv(add_copy_reduction(with_recompute(program, config.recompute)));
   if (model) cut(scenario, *model, schedule.local, experiment);
   experiment.costs = experiment_costs(scenario, experiment, layers);
   return experiment;

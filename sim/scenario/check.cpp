@@ -12,6 +12,7 @@
 
 #include "sim/core/error.hpp"
 #include "sim/core/program.hpp"
+#include "sim/lower/recompute.hpp"
 #include "sim/scenario/build.hpp"
 #include "sim/schedules/registry.hpp"
 #include "sim/workload/auxiliary.hpp"
@@ -108,10 +109,8 @@ void check_training(const Context& context) {
                                                        training.warmup_epochs, training.epochs));
   }
   const std::string& backend = context.scenario.backend.name;
-  const bool reduced = training.precision == "bfloat16" || (training.precision == "tf32" && backend == "cpu");
-  if (reduced && backend != "null") {
-    context.fail("training.precision", fmt::format("the backend '{}' does not compute in {}; expected float32{} or float64, or the backend 'null'", backend, training.precision,
-                                                   backend == "cuda" ? ", tf32" : ""));
+  if (training.precision == "tf32" && backend == "cpu") {
+    context.fail("training.precision", "the backend 'cpu' does not compute in tf32; expected float32, float64 or bfloat16, or the backend 'cuda' or 'null'");
   }
 }
 
@@ -161,8 +160,11 @@ void check_cluster(const Context& context) {
 
 void check_backend(const Context& context) {
   const std::string& name = context.scenario.backend.name;
-  for (const char* key : {"backend.devices", "backend.gpu", "backend.transport"}) {
+  for (const char* key : {"backend.devices", "backend.gpu", "backend.transport", "backend.cublas_sms", "backend.graphs"}) {
     if (name != "cuda" && context.given(key)) context.fail(key, fmt::format("'{}' is for the backend 'cuda', not '{}'", std::string_view(key).substr(8), name));
+  }
+  if (name != "cuda" && context.scenario.run.kernels) {
+    context.fail("run.kernels", fmt::format("the backend '{}' cannot record kernels; expected backend.name = \"cuda\", or kernels = false", name));
   }
   const auto& cores = context.scenario.backend.cores;
   const std::int32_t ranks = context.scenario.cluster.ranks;
@@ -179,9 +181,8 @@ void check_backend(const Context& context) {
 }
 
 /// Stages that a schedule cuts the model into.
-double stages_of(const Scenario& scenario, const ScheduleConfig& config) {
-  if (!config.options.contains("chunks")) return scenario.cluster.ranks;
-  return scenario.cluster.ranks * option_number(find_schedule(config.name), {.options = config.options}, "chunks");
+std::int64_t stages_of(const Scenario& scenario, const ScheduleConfig& config) {
+  return stages_per_chain(find_schedule(config.name), {.ranks = scenario.cluster.ranks, .options = config.options});
 }
 
 /// An auxiliary network that this model or its cuts cannot have. What cannot be cut at all is told
@@ -191,7 +192,7 @@ void check_auxiliary(const Context& context) {
   std::set<std::int32_t> stages;
   for (const ScheduleConfig& config : scenario.schedules) {
     if (!find_schedule(config.name).local) continue;
-    const double count = stages_of(scenario, config);
+    const std::int64_t count = stages_of(scenario, config);
     if (count <= std::numeric_limits<std::int16_t>::max()) stages.insert(static_cast<std::int32_t>(count));
   }
   if (stages.empty() || !needs_model(scenario)) return;
@@ -225,6 +226,11 @@ void check_schedule(const Context& context, std::size_t index) {
     } catch (const InputError& error) {
       context.fail(place, error.what());
     }
+  }
+  try {
+    recompute_positions(config.recompute, stages_of(context.scenario, config));
+  } catch (const InputError& error) {
+    context.fail(path + ".recompute", error.what());
   }
   try {
     check_microbatches(config, context.scenario);

@@ -90,7 +90,7 @@ Names source_words() { return {"analytic", "profile", "uniform"}; }
 Names cost_words() { return cost_kind_names(); }
 Names backend_words() { return {"cpu", "cuda", "null"}; }
 Names placement_words() { return {"gpus", "partitions", "streams"}; }
-Names transport_words() { return {"share", "copy"}; }
+Names transport_words() { return {"share", "copy", "nccl"}; }
 Names format_words() { return {"html", "md", "json"}; }
 
 // --- the table -----------------------------------------------------------------------------------
@@ -284,8 +284,8 @@ std::vector<Key> make_keys() {
       row<Cost<&CostsConfig::uniform>>({.section = "costs", .name = "uniform", .type = durations,
           .choices = cost_words, .minimum = 0,
           .meaning = "`uniform`: time of a whole rank's share of one microbatch by kind of op; a list sets ranks (or "
-                     "stages) apart. `B` is `I` + `W` unless given, `B` alone is half each; `LB` defaults to `B`; `FB` "
-                     "is an overlapped pair (default: the sum); what else is missing takes no time."}),
+                     "stages) apart. `B` is `I` + `W` unless given, `B` alone is half each; `LB` defaults to `B` and `R` to `F`; "
+                     "`FB` is an overlapped pair (default: the sum); what else is missing takes no time."}),
       // [backend]
       row<Back<&BackendConfig::name>>({.section = "backend", .name = "name", .choices = backend_words,
           .meaning = "`cpu` and `cuda` compute with LibTorch; `null` waits for as long as the costs say."}),
@@ -300,8 +300,12 @@ std::vector<Key> make_keys() {
       row<Back<&BackendConfig::gpu>>({.section = "backend", .name = "gpu", .type = integer, .minimum = 0, .maximum = 1023,
           .meaning = "`cuda`: the first GPU, or the only one."}),
       row<Back<&BackendConfig::transport>>({.section = "backend", .name = "transport", .choices = transport_words,
-          .meaning = "`cuda`: how messages cross between ranks of one GPU: the receiver reads the sender's memory "
-                     "(`share`), or a copy (`copy`), as between GPUs."}),
+          .meaning = "`cuda`: how messages cross: between ranks of one GPU the receiver reads the sender's memory "
+                     "(`share`), or a copy (`copy`), as between GPUs; `nccl` sends them over NCCL."}),
+      row<Back<&BackendConfig::cublas_sms>>({.section = "backend", .name = "cublas_sms", .type = boolean,
+          .meaning = "`cuda`, `partitions`: cuBLAS chooses kernels for the SMs of its rank instead of the whole GPU's."}),
+      row<Back<&BackendConfig::graphs>>({.section = "backend", .name = "graphs", .type = boolean,
+          .meaning = "`cuda`: forwards, backwards and losses are launched as CUDA graphs, one order of the host each."}),
       // [run]
       row<Run<&RunConfig::iterations>>({.section = "run", .name = "iterations", .type = integer, .minimum = 1,
           .maximum = 1e6, .meaning = "Measured iterations per repetition. A local schedule needs several, so that its "
@@ -310,6 +314,16 @@ std::vector<Key> make_keys() {
           .minimum = 0, .maximum = 1e6, .meaning = "Iterations before the first measured one."}),
       row<Run<&RunConfig::repeats>>({.section = "run", .name = "repeats", .type = integer, .minimum = 1,
           .maximum = 1e4, .meaning = "How often calibration and runs follow each other; medians are reported."}),
+      row<Run<&RunConfig::noise>>({.section = "run", .name = "noise", .type = number, .minimum = 0, .maximum = 1,
+          .meaning = "Each calibration goes on until the standard error of every op's median, relative to it, is this small "
+                     "(`0.005`: half a percent); ops that take less than a hundredth of the walk do not count. 0: a "
+                     "fixed number of rounds."}),
+      row<Run<&RunConfig::calibrate_for>>({.section = "run", .name = "calibrate_for", .type = duration, .minimum = 0,
+          .meaning = "For how long at most, where `noise` is set."}),
+      row<Run<&RunConfig::kernels>>({.section = "run", .name = "kernels", .type = boolean,
+          .meaning = "`cuda`: one more run of every schedule after the measured ones, in which kernels are recorded, so "
+                     "that the report splits ops into kernels, copies and gaps. It is slower and no figure of "
+                     "iterations comes from it. `--kernels` sets it."}),
       // [output]
       row<Out<&OutputConfig::folder>>({.section = "output", .name = "folder", .type = path,
           .meaning = "Folder for results, relative to where the program is started. `--out` overrides it."}),
@@ -323,6 +337,10 @@ std::vector<Key> make_keys() {
       row<ScheduleField<&ScheduleConfig::microbatches>>({.section = "schedule", .name = "microbatches",
           .type = integer, .minimum = 1, .maximum = 1e6, .default_text = "see above",
           .meaning = "Pipelines: microbatches per batch; divides it. Local schedules: batches per iteration."}),
+      row<ScheduleField<&ScheduleConfig::recompute>>({.section = "schedule", .name = "recompute",
+          .type = stages, .minimum = 0, .default_text = "none",
+          .meaning = "Activation checkpointing: these stages, by their place in the chain, keep only the input of a "
+                     "forward and run it again (`R`) right before its backward."}),
   };
 }
 

@@ -30,6 +30,7 @@ enum class KeyType : std::uint8_t {
   core_sets,   ///< list of lists of integers
   numbers,     ///< table: name -> number
   durations,   ///< table: name -> duration, or list of durations
+  stages,      ///< `all` or a list of stage numbers; read as text, `0:2` (sim/lower/recompute.hpp)
 };
 
 /// A value in the form that a key's type has once it is read. Durations and sizes are integers.

@@ -108,6 +108,7 @@ std::string expected_value(const Key& key) {
     case KeyType::texts: return "a list out of " + choices_text(key, ", ");
     case KeyType::core_sets: return "one list of core numbers per rank, such as [[0], [1]]";
     case KeyType::numbers: return "a table of numbers, such as {a = 0.5, b = 1}";
+    case KeyType::stages: return "\"all\" or a list of stage numbers, such as [0, 1]";
     case KeyType::durations:
       return "a table of durations or lists of them, such as {F = \"1ms\", B = [2, 3]}, of " +
              choices_text(key, ", ");

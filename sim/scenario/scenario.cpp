@@ -199,6 +199,7 @@ class Reader {
           const auto one = [&](const toml::node& n) { return quantity(key, n, parse_duration); };
           return inner.is_array() ? list<Nanos>(key, inner, one) : std::vector<Nanos>{one(inner)};
         });
+      case KeyType::stages: return stages(key, node);
     }
     fail_type(key, node);
   }
@@ -206,6 +207,12 @@ class Reader {
   std::string text(const Key& key, const toml::node& node) const {
     if (const auto value = node.value_exact<std::string>()) return *value;
     fail_type(key, node);
+  }
+
+  std::string stages(const Key& key, const toml::node& node) const {
+    if (node.value_exact<std::string>() == "all") return "all";
+    if (!node.is_array()) fail_type(key, node);
+    return fmt::format("{}", fmt::join(list<std::int64_t>(key, node, [&](const toml::node& n) { return integer(key, n); }), ":"));
   }
 
   /// A text, where the key has choices one of those.
@@ -291,19 +298,19 @@ class Reader {
   Places places_;
 };
 
-/// `ppll queue=2 forward=late`: the name and the options that were given.
-std::string default_label(const ScheduleConfig& schedule) {
-  std::string label = schedule.name;
-  for (const auto& [name, value] : schedule.options) label += fmt::format(" {}={}", name, value);
-  return label;
-}
-
 /// A relative path in a scenario starts at the scenario's folder.
 void anchor(std::filesystem::path& path, const std::filesystem::path& folder) {
   if (!path.empty() && path.is_relative() && !folder.empty()) path = folder / path;
 }
 
 }  // namespace
+
+std::string ScheduleConfig::default_label() const {
+  std::string text = name;
+  for (const auto& [option, value] : options) text += fmt::format(" {}={}", option, value);
+  if (!recompute.empty()) text += fmt::format(" recompute={}", recompute);
+  return text;
+}
 
 Scenario parse_scenario(std::string_view text, const std::string& file, std::span<const std::string> overrides) {
   Scenario scenario;
@@ -319,7 +326,7 @@ Scenario parse_scenario(std::string_view text, const std::string& file, std::spa
   for (const std::string& change : overrides) reader.read(parse_override(change, Reader::is_list), scenario);
   if (scenario.name.empty()) scenario.name = scenario.file.stem().string();
   for (ScheduleConfig& schedule : scenario.schedules) {
-    if (schedule.label.empty()) schedule.label = default_label(schedule);
+    if (schedule.label.empty()) schedule.label = schedule.default_label();
   }
   anchor(scenario.data.path, scenario.file.parent_path());
   anchor(scenario.costs.profile, scenario.file.parent_path());

@@ -96,20 +96,29 @@ struct BackendConfig {
   std::vector<std::vector<int>> cores;  ///< rank -> cores; empty: spread over the machine
   std::string devices = "gpus";     ///< cuda: gpus, partitions, streams
   std::int64_t gpu = 0;             ///< cuda: the first, or the only one
-  std::string transport = "share";  ///< cuda: share, copy
+  std::string transport = "share";  ///< cuda: share, copy, nccl
+  bool cublas_sms = true;           ///< cuda: on partitions cuBLAS is told their size
+  bool graphs = false;              ///< cuda: ops are launched as CUDA graphs
 };
 
 struct ScheduleConfig {
   std::string name;
   std::string label;               ///< in reports; default: name and options, `ppll queue=2`
   std::int64_t microbatches = 0;   ///< per iteration; 0: the default (sim/scenario/build.hpp)
+  std::string recompute;           ///< stages that run their forwards again: `all`, `0:2`; empty: none
   std::map<std::string, std::string> options;
+
+  /// `ppll queue=2 forward=late`: the name and what else was asked for.
+  std::string default_label() const;
 };
 
 struct RunConfig {
   std::int64_t iterations = 10;  ///< measured iterations per repetition
   std::int64_t warmup = 2;
   std::int64_t repeats = 5;      ///< calibration and runs interleaved this many times
+  double noise = 0;              ///< relative error of medians that a calibration goes on for; 0: it does not
+  Nanos calibrate_for = 15 * kSecond;  ///< at most, where it does
+  bool kernels = false;          ///< record kernels in one more run of every schedule
 };
 
 struct OutputConfig {

@@ -25,6 +25,13 @@ std::string refusal(const std::string& text) {
 const std::string kSchedule = "[[schedule]]\nname = \"gpipe\"\n";
 const std::string kLocal = "[[schedule]]\nname = \"ppll\"\n";
 
+TEST(CheckScenario, only_gpus_record_kernels) {
+  EXPECT_THAT(refusal("[run]\nkernels = true\n" + kSchedule), AllOf(StartsWith("a.toml:2:1: the backend 'cpu' cannot record kernels"), HasSubstr("expected backend.name = \"cuda\"")));
+  EXPECT_THAT(refusal("[run]\nkernels = true\n[backend]\nname = \"null\"\n" + kSchedule), StartsWith("a.toml:2:1: the backend 'null'"));
+  EXPECT_EQ(refusal("[run]\nkernels = true\n[backend]\nname = \"cuda\"\n" + kSchedule), "");
+  EXPECT_EQ(refusal("[run]\nkernels = false\n" + kSchedule), "");
+}
+
 TEST(CheckScenario, patches_must_divide_the_image) {
   EXPECT_THAT(refusal("[model]\nname = \"vit\"\npatch = 5\n" + kSchedule),
               AllOf(StartsWith("a.toml:3:1: patches of 5"), HasSubstr("expected a divisor")));
@@ -74,8 +81,16 @@ TEST(CheckScenario, the_warm_up_fits_into_the_training) {
   EXPECT_THAT(refusal("[training]\nepochs = 5\nwarmup_epochs = 6\n" + kSchedule), StartsWith("a.toml:3:1: 6 warm-up epochs"));
 }
 
+TEST(CheckScenario, what_only_gpus_have_is_refused_elsewhere) {
+  for (const char* line : {"devices = \"streams\"", "gpu = 1", "transport = \"nccl\"", "cublas_sms = false", "graphs = true"}) {
+    const std::string key = std::string(line).substr(0, std::string(line).find(' '));
+    EXPECT_THAT(refusal("[backend]\n" + std::string(line) + "\n" + kSchedule), StartsWith("a.toml:2:1: '" + key + "' is for the backend 'cuda', not 'cpu'"));
+    EXPECT_EQ(refusal("[backend]\nname = \"cuda\"\n" + std::string(line) + "\n" + kSchedule), "");
+  }
+}
+
 TEST(CheckScenario, the_precision_must_be_one_of_backend_and_device) {
-  EXPECT_THAT(refusal("[training]\nprecision = \"bfloat16\"\n" + kSchedule), StartsWith("a.toml:2:1: the backend 'cpu'"));
+  EXPECT_THAT(refusal("[training]\nprecision = \"tf32\"\n" + kSchedule), StartsWith("a.toml:2:1: the backend 'cpu'"));
   EXPECT_THAT(refusal("[training]\nprecision = \"tf32\"\n[backend]\nname = \"null\"\n[cluster]\ndevice = \"v100\"\n" + kSchedule),
               StartsWith("a.toml:2:1: "));
 }
@@ -111,6 +126,18 @@ TEST(CheckScenario, a_schedule_has_only_its_own_options) {
 
 TEST(CheckScenario, options_that_follow_from_the_training_are_given_there) {
   EXPECT_THAT(refusal(kLocal + "accumulate = 2\n"), StartsWith("a.toml:3:1: the option 'accumulate' follows from training.accumulate"));
+}
+
+TEST(CheckScenario, stages_that_recompute_are_those_of_the_schedules_chain) {
+  EXPECT_EQ(refusal(kSchedule + "recompute = [0, 1]\n"), "");
+  EXPECT_EQ(refusal(kSchedule + "recompute = [1, 2]\n"), "a.toml:3:1: recompute names stage 2; expected stages from 0 to 1");
+  EXPECT_EQ(refusal(kSchedule + "recompute = [1, 1]\n"), "a.toml:3:1: recompute names stage 1 twice; expected it once");
+  EXPECT_THAT(refusal(kSchedule + "recompute = [-1]\n"), StartsWith("a.toml:3:14: 'recompute' is -1; expected"));
+  // Two chunks per rank by default; two directions of as many stages as ranks.
+  EXPECT_EQ(refusal("[[schedule]]\nname = \"interleaved-1f1b\"\nrecompute = [3]\n"), "");
+  EXPECT_THAT(refusal("[[schedule]]\nname = \"interleaved-1f1b\"\nchunks = 3\nrecompute = [6]\n"), HasSubstr("expected stages from 0 to 5"));
+  EXPECT_THAT(refusal("[[schedule]]\nname = \"dualpipe\"\nrecompute = [2]\n"), HasSubstr("expected stages from 0 to 1"));
+  EXPECT_THAT(refusal("[[schedule]]\nname = \"dualpipev\"\nrecompute = [4]\n"), HasSubstr("expected stages from 0 to 3"));
 }
 
 TEST(CheckScenario, microbatches_divide_the_batch) {

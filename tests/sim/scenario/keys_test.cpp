@@ -45,6 +45,7 @@ TEST(Keys, the_type_of_every_key_is_that_of_its_field) {
     const std::string name = std::string(key.section) + "." + std::string(key.name);
     switch (key.type) {
       case KeyType::text:
+      case KeyType::stages:
       case KeyType::path: EXPECT_TRUE(std::holds_alternative<std::string>(value)) << name; break;
       case KeyType::integer:
       case KeyType::duration:
@@ -92,7 +93,7 @@ TEST(Keys, keys_are_found_by_section_and_name) {
   ASSERT_NE(find_key("training", "schedule"), nullptr);
   EXPECT_EQ(find_key("training", "schedule")->section, "training");
   EXPECT_EQ(find_key("training", "classes"), nullptr);
-  EXPECT_EQ(key_names("schedule"), (std::vector<std::string>{"name", "label", "microbatches"}));
+  EXPECT_EQ(key_names("schedule"), (std::vector<std::string>{"name", "label", "microbatches", "recompute"}));
 }
 
 }  // namespace

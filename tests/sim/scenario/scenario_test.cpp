@@ -140,6 +140,20 @@ TEST(Scenario, a_value_of_the_wrong_type_is_told_with_what_was_expected) {
   EXPECT_THAT(refusal("[auxiliary]\nweights = {a = \"x\"}\n" + kSchedule), HasSubstr("expected a table of numbers"));
   EXPECT_THAT(refusal("[scenario]\ntitle = 2024-11-19\n" + kSchedule), HasSubstr("'title' is a date or time; expected a text"));
   EXPECT_THAT(refusal("[[schedule]]\nname = \"ppll\"\nqueue = [1]\n"), HasSubstr("the option 'queue' is a list"));
+  const std::string stages = "expected \"all\" or a list of stage numbers";
+  EXPECT_THAT(refusal(kSchedule + "recompute = true\n"), AllOf(StartsWith("dir/a.toml:3:13: 'recompute' is true or false; "), HasSubstr(stages)));
+  EXPECT_THAT(refusal(kSchedule + "recompute = \"some\"\n"), AllOf(StartsWith("dir/a.toml:3:13: 'recompute' is a text; "), HasSubstr(stages)));
+  EXPECT_THAT(refusal(kSchedule + "recompute = [0, \"1\"]\n"), AllOf(StartsWith("dir/a.toml:3:17: "), HasSubstr(stages)));
+  EXPECT_THAT(refusal(kSchedule + "recompute = []\n"), HasSubstr("empty list"));
+}
+
+TEST(Scenario, a_schedule_that_recomputes_is_told_from_the_same_without) {
+  const Scenario scenario = parse_scenario(kSchedule + kSchedule + "recompute = \"all\"\n" + kSchedule + "recompute = [1, 0]\n[[schedule]]\nname = \"ppll\"\nrecompute = [1]\nqueue = 3\n", "a.toml");
+  std::vector<std::string> labels;
+  for (const ScheduleConfig& schedule : scenario.schedules) labels.push_back(schedule.label);
+  EXPECT_EQ(labels, (std::vector<std::string>{"gpipe", "gpipe recompute=all", "gpipe recompute=1:0", "ppll queue=3 recompute=1"}));
+  EXPECT_EQ(parse_scenario(kSchedule, "a.toml", std::vector<std::string>{"schedule.gpipe.recompute=[1]"}).schedules[0].recompute, "1");
+  EXPECT_EQ(parse_scenario(kSchedule, "a.toml", std::vector<std::string>{"schedule.gpipe.recompute=all"}).schedules[0].recompute, "all");
 }
 
 TEST(Scenario, a_value_out_of_range_is_told_with_the_range) {
