@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -57,6 +58,9 @@ class Device {
   /// A payload such as `recv` would receive, for calibration: right shape, plausible values.
   virtual Payload example(const Op& recv) = 0;
 
+  /// A message of that many bytes as this rank would send it, for calibration.
+  virtual Payload message(std::int64_t bytes) { return {nullptr, bytes}; }
+
   /// What this rank holds. Asked after every recorded compute op, unless it was not known after the
   /// first.
   virtual MemoryUse memory() const { return {}; }
@@ -74,6 +78,12 @@ class Device {
   virtual double last_loss() const;
 };
 
+/// What a backend computes with, for reports and profiles.
+struct BackendDescription {
+  std::string device;  ///< empty: the processor
+  std::map<std::string, std::string> versions;  ///< software -> version
+};
+
 class StreamSource;
 
 /// Makes devices. `device` is called on the rank's own thread, after it was pinned, for one rank after
@@ -83,6 +93,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
   virtual std::unique_ptr<Device> device(Rank rank, const Program& program) = 0;
+  /// Once there is a device.
+  virtual BackendDescription describe() const { return {}; }
   /// Where the devices issue work that is done later (backend/streams.hpp); null: calls return when it is done.
   virtual StreamSource* stream_source() { return nullptr; }
 };

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <deque>
 #include <limits>
 #include <memory>
+#include <mutex>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -17,6 +20,7 @@
 #include "backend/handover.hpp"
 #include "sim/core/index.hpp"
 #include "backend/rehearsal.hpp"
+#include "backend/transfers.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -26,11 +30,35 @@ namespace {
 class Samples {
  public:
   explicit Samples(std::int32_t stages) : table_(at(stages) * kKinds) {}
-  void add(const Sample& sample) { table_[at(sample.stage) * kKinds + at(static_cast<int>(sample.kind))].push_back(sample.end - sample.start); }
-  Quartiles of(Stage stage, Kind kind) const { return quartiles(table_[at(stage) * kKinds + at(static_cast<int>(kind))]); }
+  void add(const Sample& sample) {
+    Op& op = table_[index(sample.stage, sample.kind)];
+    op.device.push_back(sample.end - sample.start);
+    op.host.push_back(sample.host);
+  }
+  Quartiles of(Stage stage, Kind kind) const { return quartiles(table_[index(stage, kind)].device); }
+  Quartiles host(Stage stage, Kind kind) const { return quartiles(table_[index(stage, kind)].host); }
+
+  /// The largest relative standard error of a median, of the ops that count (CalibrateOptions::noise).
+  double largest_error(std::int32_t ranks) const {
+    std::vector<double> totals;
+    for (const Op& op : table_) totals.push_back(std::accumulate(op.device.begin(), op.device.end(), 0.0));
+    const double total = std::accumulate(totals.begin(), totals.end(), 0.0);
+    double largest = 0;
+    for (std::size_t i = 0; i < table_.size(); ++i) {
+      if (totals[i] * 100 * ranks < total || table_[i].device.empty()) continue;
+      const Quartiles q = quartiles(table_[i].device);
+      const double sigma = 0.7413 * static_cast<double>(q.third - q.first);
+      largest = std::max(largest, 1.2533 * sigma / std::sqrt(static_cast<double>(q.count)) / std::max(1.0, static_cast<double>(q.median)));
+    }
+    return largest;
+  }
 
  private:
-  std::vector<std::vector<Nanos>> table_;
+  struct Op {
+    std::vector<Nanos> device, host;
+  };
+  static std::size_t index(Stage stage, Kind kind) { return at(stage) * kKinds + at(static_cast<int>(kind)); }
+  std::vector<Op> table_;
 };
 
 class Calibrator {
@@ -46,8 +74,9 @@ class Calibrator {
       first_event_.push_back(static_cast<std::int32_t>(events));
       events += rehearsals_[at(r)].events();
     }
-    waiting_event_ = static_cast<std::int32_t>(events);
-    events += rehearsals_.front().ops();
+    lanes.push_back({0, StreamKind::communication});
+    transfer_event_ = static_cast<std::int32_t>(events);
+    events += 2 * rehearsals_.front().ops();
     StreamSource* const source = ranks.stream_source();
     on_streams_ = source != nullptr;
     streams_ = source != nullptr ? source->streams(lanes, events) : std::make_unique<DirectStreams>(events);
@@ -61,7 +90,9 @@ class Calibrator {
     for (auto& samples : found_) samples.clear();
     if (options_.rounds > 0 && !stopped()) walk_together();
     busy_ = Samples(stages_);
-    for (std::int32_t round = 0; round < options_.rounds && !stopped(); ++round) {
+    const Nanos begun = steady_now();
+    const auto goes_on = [&](std::int32_t round) { return round < options_.rounds || (options_.noise > 0 && steady_now() - begun < options_.longest && noisy()); };
+    for (std::int32_t round = 0; !stopped() && goes_on(round); ++round) {
       for (Rank r = 0; r < ranks_.count() && !stopped(); ++r) walk_alone(r, options_.walks);
       collect(alone_, 0, std::numeric_limits<Nanos>::max());
       if (!stopped()) walk_together();
@@ -71,12 +102,16 @@ class Calibrator {
     result.stopped = stopped();
     for (Stage s = 0; s < stages_; ++s) {
       for (int k = 0; k < kKinds; ++k) {
-        MeasuredOp op{s, static_cast<Kind>(k), alone_.of(s, static_cast<Kind>(k)), busy_.of(s, static_cast<Kind>(k)), 0};
+        const auto kind = static_cast<Kind>(k);
+        MeasuredOp op{s, kind, alone_.of(s, kind), busy_.of(s, kind), 0, {}};
+        if (streams_->host_counts()) op.host = op.busy.count > 0 ? busy_.host(s, kind) : alone_.host(s, kind);
         if (op.alone.count > 0) result.ops.push_back(op);
       }
     }
-    if (!result.stopped) {
-      const WaitCosts waits = on_streams_ ? measure_event_waits() : measure_waits(ranks_, options_.waits);
+    if (!result.stopped && on_streams_) {
+      measure_messages(result);
+    } else if (!result.stopped) {
+      const WaitCosts waits = measure_waits(ranks_, options_.waits);
       result.handover = waits.handover;
       result.sync = waits.sync;
     }
@@ -87,6 +122,7 @@ class Calibrator {
   }
 
  private:
+  bool noisy() const { return std::max(alone_.largest_error(ranks_.count()), busy_.largest_error(ranks_.count())) > options_.noise; }
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
 
   std::int32_t walk(Rank rank, Device& device) { return rehearsals_[at(rank)].walk(device, *streams_, rank, first_event_[at(rank)], found_[at(rank)]); }
@@ -105,51 +141,27 @@ class Calibrator {
     }
   }
 
-  /// On streams a message and a barrier cost what a lane takes to notice an event of another: rank 1 waits for each
-  /// op of rank 0. What had happened before it was told to wait does not count.
-  WaitCosts measure_event_waits() {
-    if (ranks_.count() < 2) return {};
-    constexpr int kMostRounds = 50;
-    constexpr std::int32_t kFailed = -2;
-    std::vector<Nanos> samples;
-    for (int round = 0; round < kMostRounds && static_cast<std::int32_t>(samples.size()) < options_.waits && !stopped(); ++round) {
-      const auto ops = static_cast<std::int32_t>(rehearsals_.front().ops());
-      std::atomic<std::int32_t> first{-1};
-      std::vector<Nanos> told(at(ops));
-      ranks_.each([&](Rank r, Device& device) {
-        if (r == 0) {
-          // Whatever happens, the other one must not wait for ever.
-          struct Tell {
-            std::atomic<std::int32_t>& first;
-            std::int32_t value = kFailed;
-            ~Tell() {
-              first = value;
-              first.notify_all();
-            }
-          } tell{first};
-          tell.value = walk(r, device);
-        } else if (r == 1) {
-          first.wait(-1);
-          if (first == kFailed) return;
-          for (std::int32_t i = 0; i < ops; ++i) {
-            told[at(i)] = steady_now();
-            streams_->wait(1, first + 2 * i + 1);
-            streams_->record(1, waiting_event_ + i);
-          }
-          streams_->await(waiting_event_ + ops - 1);
-        }
-      });
-      for (std::int32_t i = 0; i < ops; ++i) {
-        const Nanos happened = streams_->time(first + 2 * i + 1);
-        if (told[at(i)] < happened) samples.push_back(streams_->time(waiting_event_ + i) - happened);
-      }
-      ranks_.each([&](Rank r, Device&) {
-        if (r == 0) rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
-      });
+  /// On streams a message costs what its transport takes and what a lane takes to notice another's event, a barrier
+  /// the latter.
+  void measure_messages(Calibration& result) {
+    std::set<std::int64_t> sizes{1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26};
+    std::mutex mutex;
+    ranks_.each([&](Rank r, Device& device) {
+      const std::vector<std::int64_t> own = rehearsals_[at(r)].message_bytes(device);
+      const std::lock_guard lock(mutex);
+      sizes.insert(own.begin(), own.end());
+    });
+    TransferWalk walk_of_first;
+    walk_of_first.ops = static_cast<std::int32_t>(rehearsals_.front().ops());
+    walk_of_first.issue = [this](Device& device) { return walk(0, device); };
+    walk_of_first.finish = [this] {
+      rehearsals_.front().finish(*streams_, found_.front());
       found_.front().clear();
-    }
-    const Quartiles wait = quartiles(std::move(samples));
-    return {wait, wait};
+    };
+    const std::vector<std::int64_t> in_turn(sizes.begin(), sizes.end());
+    const std::int32_t count = std::max(1, options_.waits / static_cast<std::int32_t>(in_turn.size()));
+    result.transfers = measure_transfers(ranks_, *streams_, {ranks_.count(), 1, transfer_event_}, walk_of_first, in_turn, count, options_.stop);
+    if (!result.transfers.empty()) result.handover = result.sync = result.transfers.front().time;
   }
 
   /// All ranks of a group walk until each has done its walks, so that nobody falls idle before.
@@ -204,7 +216,7 @@ class Calibrator {
   std::int32_t stages_;
   std::deque<Rehearsal> rehearsals_;
   std::vector<std::int32_t> first_event_;  // by rank
-  std::int32_t waiting_event_ = 0;         // first of those that measure waits
+  std::int32_t transfer_event_ = 0;        // first of those that time messages
   bool on_streams_ = false;
   std::vector<std::vector<Rank>> groups_;
   Samples alone_;

@@ -69,6 +69,7 @@ Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& op
   if (!options.cores.empty() && options.cores.size() != program.rows.size()) {
     throw InputError(fmt::format("the program has {} ranks, but cores are given for {}", program.ranks(), options.cores.size()));
   }
+  if (options.kernels && ranks.stream_source() == nullptr) throw InputError(kNoKernels);
   const std::vector<std::int64_t> sizes = sizes_that_count(program, ranks);
   if (StreamSource* const source = ranks.stream_source()) return execute_on_streams(program, ranks, *source, sizes, options);
   const Plan plan = make_plan(program, options.network);

@@ -20,20 +20,23 @@ struct ExecuteOptions {
   std::int32_t warmup = 0;          ///< walks before the first measured one, run in addition
   std::vector<std::vector<int>> cores;  ///< rank -> cores its thread is pinned to; empty: not pinned
   bool record = true;               ///< false: no spans (long training)
+  bool kernels = false;  ///< the Timeline has the kernels of every op, too: slower; for backends with a `KernelActivity`
   const std::atomic<bool>* stop = nullptr;  ///< set (by Ctrl-C): end after the iteration under way
   std::function<void(std::int32_t iteration)> progress;  ///< called by rank 0 after each iteration
   Cluster network;  ///< for backends whose transfers take no time of their own: links to imitate;
                     ///< no devices: transfers are as fast as they are
   std::int32_t run_ahead = 64;  ///< on streams: ops that a rank's host issues before they are done
   Nanos spin = -1;  ///< how long a waiting rank polls before it sleeps; -1: briefly where every rank can
-                    ///< have a core, else not at all
+                    ///< have a core, else not at all. On streams nobody polls
 };
 
 struct Execution {
-  Timeline timeline;                ///< time zero: all ranks released together
+  Timeline timeline;                ///< time zero: all ranks released together; on streams the first measured op
   std::int32_t iterations_done = 0; ///< fewer than asked for when stopped
   bool stopped = false;
   std::int32_t next_iteration = 0;  ///< number with which a run that goes on from here begins
+  std::int64_t kernels_lost = 0;    ///< that the Timeline lacks, where it was to have kernels
+  Nanos kernels_shifted = 0;        ///< the farthest that a rank's kernels were moved to lie within their ops
 };
 
 /// Devices that outlive one execution: weights and optimizer state stay in them between calls.
@@ -62,7 +65,7 @@ class Ranks {
 
 /// Executes `program` (with communication: sim/lower/send_recv.hpp) on `ranks`. Refuses a Program
 /// that fails validation. When a rank fails, the others are woken and end, and its error is rethrown
-/// as RunError naming rank and op. Devices get the running iteration number; the Timeline counts the
+/// as RunError naming rank and op. Throws InputError where kernels are asked for and the backend cannot. Devices get the running iteration number; the Timeline counts the
 /// measured iterations from 0, as a prediction does. After a warm-up its time zero is the first measured
 /// compute op.
 Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& options);

@@ -60,6 +60,11 @@ class HostStreams : public Streams {
     give(at(lane), Wait{event});
   }
   void await(std::int32_t event) override { events_[static_cast<std::size_t>(event)].await(); }
+  Payload carry(Payload payload, Rank, Rank) override {
+    if (options_.carrying) wait_until(steady_now() + options_.carrying(payload.bytes));
+    return payload;
+  }
+  bool host_counts() const override { return options_.host_counts; }
   Nanos time(std::int32_t event) const override { return events_[static_cast<std::size_t>(event)].time(); }
 
  private:

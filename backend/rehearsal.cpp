@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "backend/clock.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/interlocking.hpp"
 
@@ -68,10 +69,25 @@ std::int32_t Rehearsal::walk(Device& device, Streams& streams, std::int32_t lane
   if (under_way_.size() == 2) collect(streams, samples);
   const std::int32_t events = 2 * static_cast<std::int32_t>(steps_.size());
   const std::int32_t first = first_event + issued_ % 2 * events;
-  for (std::size_t i = 0; i < steps_.size(); ++i) issue(steps_[i], device, streams, lane, first + 2 * static_cast<std::int32_t>(i));
+  Walk walk{first, {}};
+  Nanos before = steady_now();
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    issue(steps_[i], device, streams, lane, first + 2 * static_cast<std::int32_t>(i));
+    const Nanos after = steady_now();
+    walk.host.push_back(after - before);
+    before = after;
+  }
   ++issued_;
-  under_way_.push_back(first);
+  under_way_.push_back(std::move(walk));
   return first;
+}
+
+std::vector<std::int64_t> Rehearsal::message_bytes(Device& device) const {
+  std::set<std::int64_t> sizes;
+  for (const Step& step : steps_) {
+    for (const Op& recv : step.inputs) sizes.insert(device.example(recv).bytes);
+  }
+  return {sizes.begin(), sizes.end()};
 }
 
 void Rehearsal::finish(Streams& streams, std::vector<Sample>& samples) {
@@ -79,20 +95,20 @@ void Rehearsal::finish(Streams& streams, std::vector<Sample>& samples) {
 }
 
 void Rehearsal::collect(Streams& streams, std::vector<Sample>& samples) {
-  const std::int32_t walk = under_way_.front();
+  const Walk walk = std::move(under_way_.front());
   under_way_.pop_front();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const Op& op = steps_[i].op;
-    const std::int32_t event = walk + 2 * static_cast<std::int32_t>(i);
+    const std::int32_t event = walk.first_event + 2 * static_cast<std::int32_t>(i);
     streams.await(event + 1);
     if (failed_.load(std::memory_order_acquire)) {
       // What was issued is done, if only skipped, before anything of it can go.
       under_way_.push_front(walk);
-      for (const std::int32_t first : under_way_) streams.await(first + 2 * static_cast<std::int32_t>(steps_.size()) - 1);
+      for (const Walk& left : under_way_) streams.await(left.first_event + 2 * static_cast<std::int32_t>(steps_.size()) - 1);
       under_way_.clear();
       std::rethrow_exception(failure_);
     }
-    if (op.stage >= 0 && !is_send(op.kind)) samples.push_back({op.stage, op.kind, streams.time(event), streams.time(event + 1)});
+    if (op.stage >= 0 && !is_send(op.kind)) samples.push_back({op.stage, op.kind, streams.time(event), streams.time(event + 1), walk.host[i]});
   }
 }
 

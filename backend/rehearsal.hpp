@@ -20,6 +20,7 @@ struct Sample {
   Kind kind = Kind::F;
   Nanos start = 0;
   Nanos end = 0;
+  Nanos host = 0;  ///< that issuing it took
 };
 
 /// What a rank does in a walk of its row when nobody else is there, on one lane. Not to be moved or destroyed while
@@ -32,6 +33,8 @@ class Rehearsal {
   /// Events that `walk` uses: two for every op, for the walk that is issued and the one before.
   std::size_t events() const { return 4 * steps_.size(); }
   std::size_t ops() const { return steps_.size(); }
+  /// Sizes of the messages that it uses, each once. On the rank's own thread.
+  std::vector<std::int64_t> message_bytes(Device& device) const;
   /// Gives `lane` a walk of the row on `device`, with the next iteration number, once the walk before the last is
   /// done; returns the number of its first event (an op has two, the second when it has ended), which is not below
   /// `first_event`. Appends the samples of the walk before the last. Throws RunError naming the op that failed.
@@ -59,7 +62,11 @@ class Rehearsal {
   std::vector<Step> steps_;
   std::int32_t iterations_ = 1;
   std::int32_t issued_ = 0;      ///< walks so far
-  std::deque<std::int32_t> under_way_;  ///< first events of walks
+  struct Walk {
+    std::int32_t first_event = 0;
+    std::vector<Nanos> host;  ///< by step: that issuing it took
+  };
+  std::deque<Walk> under_way_;
   std::atomic<bool> failed_{false};
   std::exception_ptr failure_;   ///< of the work of the lane, once `failed_`
 };

@@ -36,8 +36,10 @@ Execution execute_on_streams(const Program& program, Ranks& ranks, StreamSource&
   std::vector<std::unique_ptr<StreamWalker>> walkers(program.rows.size());
   // What was issued is done before anything goes that it uses.
   std::unique_ptr<StreamRun> run;
+  const std::unique_ptr<KernelActivity> kernels = options.kernels ? source.kernel_activity() : nullptr;
+  if (options.kernels && !kernels) throw InputError(kNoKernels);
   const std::unique_ptr<Streams> streams = source.streams(lanes, plan.events());
-  run = std::make_unique<StreamRun>(run_program, program, plan, *streams, bells, control, options);
+  run = std::make_unique<StreamRun>(run_program, program, plan, *streams, bells, control, options, kernels.get());
   ranks.each([&](Rank rank, Device& device) {
     auto& walker = walkers[at(rank)];
     walker = std::make_unique<StreamWalker>(*run, rank, device, records[at(rank)]);
@@ -48,7 +50,16 @@ Execution execute_on_streams(const Program& program, Ranks& ranks, StreamSource&
   execution.stopped = control.stopped();
   execution.iterations_done = static_cast<std::int32_t>(std::max<std::int64_t>(0, control.walks() - warmup));
   execution.next_iteration = options.first_iteration + static_cast<std::int32_t>(control.walks()) * program.iterations;
-  if (options.record) execution.timeline = cut_iterations(stream_timeline(*run, records), warmup * program.iterations);
+  if (options.record) {
+    streams->all_done();
+    Timeline timeline = stream_timeline(*run, records);
+    if (kernels) {
+      const KernelRecords found = kernels->take();
+      execution.kernels_lost = found.lost;
+      execution.kernels_shifted = add_kernels(timeline, spans_of_ops(*run), found);
+    }
+    execution.timeline = cut_iterations(timeline, warmup * program.iterations);
+  }
   execution.timeline.iterations = execution.iterations_done * program.iterations;
   return execution;
 }

@@ -116,6 +116,16 @@ std::int64_t bytes_moved(const StreamRun& run, OpIndex op, const Op& what) {
 
 std::vector<Executed> stream_times(const StreamRun& run, std::span<const StreamRecord> records) { return Reader(run, records).read(); }
 
+std::vector<std::int32_t> spans_of_ops(const StreamRun& run) {
+  std::vector<std::int32_t> spans(run.plan.graph.op_count(), -1);
+  std::int32_t next = 0;
+  for (OpIndex op = 0; op < static_cast<OpIndex>(spans.size()); ++op) {
+    const OpIndex carrier = run.plan.with_events(op);
+    if (carrier >= 0 && run.has(carrier, StreamRun::end)) spans[at(op)] = next++;
+  }
+  return spans;
+}
+
 Timeline stream_timeline(const StreamRun& run, std::span<const StreamRecord> records) {
   const std::vector<Executed> executed = stream_times(run, records);
   Timeline timeline = executed_timeline(run.program, "measured", executed, [&run](OpIndex op, const Op& what) { return bytes_moved(run, op, what); });

@@ -13,6 +13,9 @@ namespace bubblescope {
 /// all that it waited for, as long as the host had not issued the op later still: then it is the host.
 std::vector<Executed> stream_times(const StreamRun& run, std::span<const StreamRecord> records);
 
+/// Op -> its span in `stream_timeline`, which leaves out what was not issued; -1 for that.
+std::vector<std::int32_t> spans_of_ops(const StreamRun& run);
+
 /// The Timeline of the whole run, `records` by rank, with the ranks' memory.
 Timeline stream_timeline(const StreamRun& run, std::span<const StreamRecord> records);
 

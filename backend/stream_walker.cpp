@@ -12,8 +12,8 @@
 
 namespace bubblescope {
 
-StreamRun::StreamRun(const Program& unrolled, const Program& one, const StreamPlan& streams_plan, Streams& on, std::span<Bell> rank_bells, RunControl& run_control, const ExecuteOptions& how)
-    : program(unrolled), walk(one), plan(streams_plan), streams(on), bells(rank_bells), control(run_control), options(how), issued(plan.graph.op_count()),
+StreamRun::StreamRun(const Program& unrolled, const Program& one, const StreamPlan& streams_plan, Streams& on, std::span<Bell> rank_bells, RunControl& run_control, const ExecuteOptions& how, KernelActivity* kernel_activity)
+    : program(unrolled), walk(one), plan(streams_plan), streams(on), bells(rank_bells), control(run_control), options(how), kernels(kernel_activity), issued(plan.graph.op_count()),
       payloads(plan.plan.messages.size()), bytes(plan.plan.messages.size(), 0), meetings(plan.graph.group_first.empty() ? 0 : plan.graph.group_first.size() - 1) {
   for (std::size_t g = 0; g < meetings.size(); ++g) {
     const std::size_t members = plan.graph.members(static_cast<std::int32_t>(g)).size();
@@ -150,6 +150,7 @@ void StreamWalker::arrive(OpIndex op, std::int32_t lane) {
     run_.streams.submit(lane, [this, op, group, place] {
       if (run_.control.failed()) return;
       try {
+        const KernelScope scope(run_.kernels, op);
         run_.meetings[at(group)].contributions[at(place)] = device_.contribution(numbered(op_at(op)));
       } catch (const std::exception& error) {
         run_.control.fail(fmt::format("{}: {}", named(op), error.what()));
@@ -182,6 +183,7 @@ void StreamWalker::issue(OpIndex op, std::int32_t lane) {
     run_.streams.submit(lane, [this, op] {
       if (run_.control.failed()) return;
       try {
+        const KernelScope scope(run_.kernels, op);
         work(op);
       } catch (const std::exception& error) {
         run_.control.fail(fmt::format("{}: {}", named(op), error.what()));

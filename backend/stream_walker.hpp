@@ -20,7 +20,7 @@ namespace bubblescope {
 
 /// What all ranks of one run on streams share.
 struct StreamRun {
-  StreamRun(const Program& unrolled, const Program& one, const StreamPlan& streams_plan, Streams& on, std::span<Bell> rank_bells, RunControl& run_control, const ExecuteOptions& how);
+  StreamRun(const Program& unrolled, const Program& one, const StreamPlan& streams_plan, Streams& on, std::span<Bell> rank_bells, RunControl& run_control, const ExecuteOptions& how, KernelActivity* kernel_activity = nullptr);
 
   /// Which of an op's events have been issued.
   enum Issued : std::uint8_t { arrival = 1, start = 2, end = 4 };
@@ -40,6 +40,7 @@ struct StreamRun {
   std::span<Bell> bells;
   RunControl& control;
   const ExecuteOptions& options;
+  KernelActivity* kernels;  ///< null: not recorded
   std::vector<std::atomic<std::uint8_t>> issued;  ///< by op
   std::vector<Payload> payloads;                  ///< by message; touched by the work of lanes alone, in the order of their events
   std::vector<std::int64_t> bytes;                ///< by message

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "backend/backend.hpp"
+#include "backend/kernels.hpp"
 #include "sim/core/time.hpp"
 #include "sim/core/timeline.hpp"
 
@@ -38,6 +39,9 @@ class Streams {
   /// When an event happened, as the steady clock says. After it was awaited.
   virtual Nanos time(std::int32_t event) const = 0;
 
+  /// All that was given to lanes is done, and times will be asked for.
+  virtual void all_done() {}
+
   /// What the receiver of a message gets. Part of the send's work on a lane of rank `from`.
   virtual Payload carry(Payload payload, Rank from, Rank to) {
     (void)from;
@@ -54,6 +58,8 @@ class StreamSource {
   virtual ~StreamSource() = default;
   /// Lanes and so many events for a run on devices of this backend.
   virtual std::unique_ptr<Streams> streams(std::span<const LaneSpec> lanes, std::size_t events) = 0;
+  /// Records kernels from now on; null: these devices cannot.
+  virtual std::unique_ptr<KernelActivity> kernel_activity() { return nullptr; }
 };
 
 }  // namespace bubblescope

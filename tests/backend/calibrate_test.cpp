@@ -189,9 +189,62 @@ TEST(Calibrate, on_streams_ops_are_timed_by_events) {
     EXPECT_GE(op.busy.median, least);
   }
   EXPECT_EQ(calibration.ops.size(), 2u * 3);
-  EXPECT_GE(calibration.handover.count, 20);
+  EXPECT_GE(calibration.handover.count, 20 / 6);  // of six sizes
   EXPECT_GT(calibration.handover.median, 0);
   EXPECT_EQ(calibration.sync.median, calibration.handover.median);
+}
+
+// 100 us and 10 GB/s: 64 MiB take 6.8 ms.
+TEST(Calibrate, on_streams_messages_are_timed_by_size) {
+  const Program program = add_send_recv(scheduled("gpipe", 2, 3));
+  StageCosts costs(2);
+  for (Stage s = 0; s < 2; ++s) costs.at(s, Kind::F).duration = costs.at(s, Kind::B).duration = 8 * kMillisecond;
+  NullBackend null(costs);
+  const auto carrying = [](std::int64_t bytes) { return 100 * kMicrosecond + bytes / 10; };
+  HostStreamBackend backend(null, {.carrying = carrying, .host_counts = true});
+  Ranks ranks(backend, program, {});
+  CalibrateOptions options;
+  options.rounds = 1;
+  options.waits = 10;
+  const Calibration calibration = calibrate(program, ranks, options);
+  std::set<std::int64_t> sizes;
+  for (const MeasuredTransfer& transfer : calibration.transfers) {
+    sizes.insert(transfer.bytes);
+    EXPECT_GE(transfer.time.first, carrying(transfer.bytes));
+    EXPECT_GE(transfer.time.count, 1);
+  }
+  for (const std::int64_t bytes : {1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26}) EXPECT_TRUE(sizes.contains(bytes)) << bytes;
+  EXPECT_GE(calibration.sync.median, 100 * kMicrosecond);
+  for (const MeasuredOp& op : calibration.ops) {
+    EXPECT_GT(op.host.count, 0) << mnemonic(op.kind);
+    if (op.kind != Kind::F) continue;
+    EXPECT_LT(op.host.median, op.alone.median) << "issuing takes less than the work";
+  }
+}
+
+// Every op's time alternates between t and 3t: the quartiles stay apart, and the error of n samples' median falls with the
+// root of n only.
+TEST(Calibrate, goes_on_until_medians_are_known_well_or_its_time_is_over) {
+  const Program program = scheduled("gpipe", 1, 2);
+  StageCosts costs(1);
+  costs.at(0, Kind::F).duration = costs.at(0, Kind::B).duration = 100 * kMicrosecond;
+  NullBackend null(costs);
+  HostStreamBackend backend(null, {.delay = [](std::int32_t, std::int64_t number) { return number / 2 % 2 * 200 * kMicrosecond; }});
+  const auto rounds = [&](double noise, Nanos longest) {
+    Ranks ranks(backend, program, {});
+    CalibrateOptions options;
+    options.rounds = 2;
+    options.noise = noise;
+    options.longest = longest;
+    std::int32_t count = 0;
+    options.progress = [&](std::int32_t) { ++count; };
+    calibrate(program, ranks, options);
+    return count;
+  };
+  EXPECT_EQ(rounds(0, kSecond), 2) << "no more than asked for";
+  EXPECT_EQ(rounds(1e9, kSecond), 2) << "known well enough";
+  EXPECT_EQ(rounds(1e-9, 0), 2) << "no time for more";
+  EXPECT_GT(rounds(1e-9, 50 * kMillisecond), 3) << "never known well enough, so until the time is over";
 }
 
 TEST(Calibrate, on_streams_a_failing_device_ends_the_calibration_and_names_the_op) {

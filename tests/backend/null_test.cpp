@@ -18,6 +18,7 @@
 #include "sim/core/op_table.hpp"
 #include "sim/core/validate.hpp"
 #include "sim/lower/copy_reduction.hpp"
+#include "sim/lower/recompute.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/sim/fitting_shape.hpp"
@@ -156,6 +157,17 @@ TEST(Null, runs_every_registered_schedule_as_its_program_says) {
       }
     }
   }
+}
+
+TEST(Null, runs_every_schedule_that_recomputes) {
+  int ran = 0;
+  for (const Schedule& schedule : schedules()) {
+    const Program plain = scheduled(schedule, 3);
+    if (plain.profile == Profile::interlocking) continue;
+    expect_conformance(lowered(with_recompute(plain, "all")), schedule.name);
+    ++ran;
+  }
+  EXPECT_EQ(ran, static_cast<int>(schedules().size()) - 2);
 }
 
 TEST(Null, runs_pipelines_in_every_channel_mode_that_does_not_deadlock) {
