@@ -69,7 +69,8 @@ void count_allocations() {
 
 AllocationScope::AllocationScope(const c10::Device& device) {
   count = {.of_host = device.is_cpu()};
-  if (!device.is_cpu()) reports_.emplace(c10::DebugInfoKind::PROFILER_STATE, std::make_shared<DeviceReports>());
+  // LibTorch's profiler tells its own part where it is on.
+  if (!device.is_cpu() && c10::ThreadLocalDebugInfo::get(c10::DebugInfoKind::PROFILER_STATE) == nullptr) reports_.emplace(c10::DebugInfoKind::PROFILER_STATE, std::make_shared<DeviceReports>());
 }
 std::int64_t AllocationScope::live() const { return count.live; }
 std::int64_t AllocationScope::peak() const { return count.peak; }

@@ -6,7 +6,7 @@
 
 namespace bubblescope {
 
-AuxiliaryModule::AuxiliaryModule(const AuxiliaryNetwork& network, std::int32_t stage, const ModuleOptions& options) {
+AuxiliaryModule::AuxiliaryModule(const AuxiliaryNetwork& network, std::int32_t stage, const ModuleOptions& options) : dtype_(options.dtype) {
   std::uint64_t branch_number = 0;
   for (const Branch& branch : network.branches) {
     // Stream 0 is the model's; every branch of every stage has one of its own.
@@ -24,7 +24,7 @@ torch::Tensor AuxiliaryModule::loss(const torch::Tensor& features, const torch::
                                     const ForwardContext& context) {
   torch::Tensor total;
   for (Head& head : heads_) {
-    const torch::Tensor output = head.module.forward(features, context);
+    const torch::Tensor output = head.module.forward(features, context).to(dtype_);
     torch::Tensor loss;
     switch (head.loss) {
       case LossKind::cross_entropy:

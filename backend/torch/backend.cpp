@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <torch/version.h>
 
 #include <array>
 
@@ -21,6 +22,7 @@ class TorchBackend : public Backend {
  public:
   explicit TorchBackend(std::shared_ptr<const TorchShared> shared) : shared_(std::move(shared)) {}
   std::string name() const override { return "cpu"; }
+  BackendDescription describe() const override { return {"", {{"LibTorch", TORCH_VERSION}}}; }
   std::unique_ptr<Device> device(Rank rank, const Program& program) override {
     try {
       return std::make_unique<TorchDevice>(shared_, rank, program);
@@ -34,7 +36,7 @@ class TorchBackend : public Backend {
 };
 
 void check_data(const TorchConfig& config) {
-  if (!config.data) throw InputError("the CPU backend needs a data set");
+  if (!config.data) throw InputError("a LibTorch backend needs a data set");
   const ImageSet& images = config.data->train;
   const std::vector<std::int64_t> shape{images.channels, images.height, images.width};
   if (shape != config.model.image || config.data->classes != config.model.classes) {
@@ -47,8 +49,8 @@ void check_data(const TorchConfig& config) {
 
 std::shared_ptr<const TorchShared> torch_shared(TorchConfig config) {
   check_data(config);
-  if (config.precision != "float32" && config.precision != "float64") {
-    throw InputError(fmt::format("unknown precision '{}'; expected float32 or float64", config.precision));
+  if (config.precision != "float32" && config.precision != "float64" && config.precision != "bfloat16") {
+    throw InputError(fmt::format("unknown precision '{}'; expected float32, float64 or bfloat16", config.precision));
   }
   if (config.threads < 1) throw InputError("the number of threads per rank must be at least 1");
   StageOptimizer(config.optimizer, {});                      // throws where the options do not fit
@@ -56,6 +58,7 @@ std::shared_ptr<const TorchShared> torch_shared(TorchConfig config) {
   count_allocations();
   auto shared = std::make_shared<TorchShared>();
   shared->dtype = config.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
+  shared->autocast = config.precision == "bfloat16";
   shared->graph = build_model(config.model);
   shared->auxiliaries = build_auxiliaries(config.auxiliary, shared->graph, config.cuts);
   // Process-wide in LibTorch. Filling fresh memory would only cost time: nothing here reads it.

@@ -38,7 +38,7 @@ struct TorchConfig {
   double clip_norm = 0;             ///< 0: gradients are not clipped
   std::uint64_t seed = 0;
   std::int32_t threads = 1;         ///< intra-op threads of every rank
-  std::string precision = "float32";  ///< float32, float64
+  std::string precision = "float32";  ///< float32, float64; bfloat16: float32 with forwards in bfloat16 where that is safe
   bool deterministic = true;
 };
 

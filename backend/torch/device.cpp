@@ -88,6 +88,31 @@ void require_reduced(const Program& program) {
   }
 }
 
+bool has_dropout(std::span<const Layer> layers) {
+  return std::any_of(layers.begin(), layers.end(), [](const Layer& layer) {
+    return std::any_of(layer.primitives.begin(), layer.primitives.end(), [](const Primitive& p) { return p.kind == PrimitiveKind::dropout && p.probability > 0; });
+  });
+}
+
+/// Recordings repeat what the host decided once, in the same memory.
+void require_recordable(const Program& program, const TorchShared& shared) {
+  const auto refuse = [&](std::string_view why) { throw InputError(fmt::format("{} cannot run as CUDA graphs: {}; expected 'backend.graphs = false'", program.schedule, why)); };
+  if (program.weights == WeightPolicy::stash || program.weights == WeightPolicy::double_buffered) refuse("it goes back to older weights, which lie elsewhere");
+  if (program.profile == Profile::interlocking) refuse("its stages' backwards interlock");
+  const auto recomputes = [&](const Op& op) {
+    const auto parts = program.parts_of(op);
+    return std::any_of(parts.begin(), parts.end(), [](const Op& part) { return part.kind == Kind::R; });
+  };
+  for (const auto& row : program.rows) {
+    if (std::any_of(row.begin(), row.end(), recomputes)) refuse("recordings keep every microbatch's activations, which recomputing is to save");
+  }
+  bool dropout = has_dropout(shared.graph.layers);
+  for (const AuxiliaryNetwork& network : shared.auxiliaries) {
+    for (const Branch& branch : network.branches) dropout = dropout || has_dropout(branch.graph.layers);
+  }
+  if (dropout) refuse("dropout draws its masks on the host");
+}
+
 void require_executable(const Program& program, const TorchShared& shared) {
   const std::size_t stages = shared.config.cuts.size() + 1;
   for (const auto& chain : program.chains) {
@@ -131,9 +156,10 @@ Program without_ops(Program program) {
 
 }  // namespace
 
-TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program, torch::Device where)
+TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, const Program& program, torch::Device where, MakeRecorder recorders)
     : shared_(std::move(shared)),
       where_(where),
+      graphs_(std::move(recorders)),
       local_(is_local(program.profile)),
       gradients_cross_(has_gradients(program.profile)),
       interlocks_(program.profile == Profile::interlocking),
@@ -143,9 +169,10 @@ TorchDevice::TorchDevice(std::shared_ptr<const TorchShared> shared, Rank rank, c
       read_(outputs_read(program)),
       batches_(shared_->config.data, batch_plan(*shared_, program, where)) {
   require_executable(program, *shared_);
+  if (graphs_) require_recordable(program, *shared_);
   enter_thread(shared_->config);
 
-  const ModuleOptions options{.dtype = shared_->dtype, .device = where, .seed = shared_->config.seed};
+  const ModuleOptions options{.dtype = shared_->dtype, .device = where, .seed = shared_->config.seed, .autocast = shared_->autocast};
   const std::vector<StageRange> ranges = stage_ranges(shared_->graph, shared_->config.cuts);
   const ChainLinks links = chain_links(program);
   for (Stage stage = 0; stage < program.stages(); ++stage) {
@@ -197,7 +224,7 @@ TorchDevice::Held& TorchDevice::held(const Op& op) {
 TorchDevice::InFlight& TorchDevice::flying(Held& stage, const Op& op) {
   const auto found = stage.flying.find({op.iteration, op.microbatch});
   if (found == stage.flying.end()) throw RunError(fmt::format("{} of iteration {}: its forward has not run", cell(op), op.iteration));
-  return found->second;
+  return *found->second;
 }
 
 ForwardContext TorchDevice::context(const Op& op) const {
@@ -217,10 +244,11 @@ void TorchDevice::execute(const Op& op) {
     Held& stage = held(op);
     const std::int64_t before = held_bytes();
     const AllocationScope allocated(where_);
+    allocated_ = &allocated;
     run(stage, op);
     peak_ = before + allocated.peak();
     const auto flight = stage.flying.find({op.iteration, op.microbatch});
-    if (flight != stage.flying.end()) flight->second.bytes += allocated.live();
+    if (flight != stage.flying.end() && !flight->second->recorded) flight->second->bytes += allocated.live();
   } catch (const c10::Error& error) {
     throw RunError(fmt::format("{} of iteration {}: {}", cell(op), op.iteration, error.what_without_backtrace()));
   }
@@ -236,30 +264,40 @@ void TorchDevice::run(Held& stage, const Op& op) {
     case Kind::A: return compute_loss(stage, op, flying(stage, op));
     case Kind::LB: return local_backward(stage, op);
     case Kind::U: return update(stage, op);
-    default: throw RunError(fmt::format("{}: {} is not available in the CPU backend", cell(op), mnemonic(op.kind)));
+    default: throw RunError(fmt::format("{}: LibTorch devices have no {}", cell(op), mnemonic(op.kind)));
   }
 }
 
 void TorchDevice::forward(Held& stage, const Op& op) {
-  const Key key{op.stage, op.iteration, op.microbatch, op.slice};
-  InFlight flight;
-  flight.input = input_of(stage, op);
-  if (gradients_cross_ && !stage.first) flight.input = flight.input.detach().requires_grad_(true);
+  InFlight& flight = take_off(stage, op);
+  put(flight, flight.input, input_of(stage, op));
+  const bool leaf = gradients_cross_ && !stage.first;
+  const bool with_loss = stage.last && !local_;
+  if (with_loss) put_targets(stage, op, flight);
   ForwardContext how = context(op);
-  if (stage.split.contains(op.microbatch)) how.deferred = flight.deferred = c10::make_intrusive<WeightGradients>();
+  const bool split = stage.split.contains(op.microbatch);
   {
     const auto version = stage.versions.forward(op.iteration, op.microbatch, stage.updates);
-    // Where R will run the forward again nothing but the input is kept.
-    const torch::AutoGradMode graph(!stage.recomputed.contains(op.microbatch));
-    flight.output = stage.module->forward(flight.input, how);
-    if (stage.last && !local_) compute_loss(stage, op, flight);
+    perform(flight, Kind::F, [&stage, &flight, how, split, leaf, with_loss, keeps = !stage.recomputed.contains(op.microbatch)]() mutable {
+      if (leaf) flight.input = flight.input.detach().requires_grad_(true);
+      if (split) how.deferred = flight.deferred = c10::make_intrusive<WeightGradients>();
+      // Where R will run the forward again nothing but the input is kept.
+      const torch::AutoGradMode graph(keeps);
+      flight.output = stage.module->forward(flight.input, how);
+      if (with_loss) flight.loss = stage.auxiliary->loss(flight.output, flight.labels, flight.images, how);
+    });
+    if (with_loss) note_loss(op, flight);
   }
   if (!stage.last && is_read(op)) {
-    auto& onward = here(stage.next) ? activations_[Key{stage.next, op.iteration, op.microbatch, op.slice}] : outgoing_activations_[key];
-    onward = flight.output.detach();
+    auto& onward = here(stage.next) ? activations_[Key{stage.next, op.iteration, op.microbatch, op.slice}]
+                                    : outgoing_activations_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
+    onward = taken_from(flight, flight.output.detach());
   }
-  if (stage.recomputed.contains(op.microbatch)) flight.output = flight.loss = torch::Tensor();
-  stage.flying.insert_or_assign({op.iteration, op.microbatch}, std::move(flight));
+  if (stage.recomputed.contains(op.microbatch)) {
+    // The output belongs to whoever waits for it, and is counted there.
+    if (!stage.last && is_read(op)) flight.bytes = -bytes_of(flight.output);
+    flight.output = flight.loss = torch::Tensor();
+  }
 }
 
 torch::Tensor TorchDevice::input_of(const Held& stage, const Op& op) {
@@ -276,26 +314,23 @@ bool TorchDevice::is_read(const Op& op) const {
   return read.empty() || read[static_cast<std::size_t>(op.microbatch)];
 }
 
-void TorchDevice::recompute(Held& stage, const Op& op) {
-  InFlight& flight = flying(stage, op);
-  ForwardContext how = context(op);
-  how.update_statistics = false;
-  how.deferred = flight.deferred;
-  const auto version = stage.versions.backward(op.iteration, op.microbatch, stage.updates);
-  flight.output = stage.module->forward(flight.input, how);
-  if (stage.last) flight.loss = loss_of(stage, op, flight.output);
-}
-
-torch::Tensor TorchDevice::loss_of(Held& stage, const Op& op, const torch::Tensor& output) {
-  const torch::Tensor images = stage.auxiliary->needs_images() ? batches_.pictures(op.iteration, data(op)) : torch::Tensor();
-  return stage.auxiliary->loss(output, batches_.labels(op.iteration, data(op)), images, context(op));
+void TorchDevice::put_targets(Held& stage, const Op& op, InFlight& flight) {
+  put(flight, flight.labels, batches_.labels(op.iteration, data(op)));
+  if (stage.auxiliary->needs_images()) put(flight, flight.images, batches_.pictures(op.iteration, data(op)));
 }
 
 void TorchDevice::compute_loss(Held& stage, const Op& op, InFlight& flight) {
   if (!stage.auxiliary) throw RunError(fmt::format("{}: stage {} has no local loss", cell(op), op.stage));
-  flight.loss = loss_of(stage, op, flight.output);
+  if (!flight.output.defined()) throw RunError(fmt::format("{} of iteration {}: its R has not run", cell(op), op.iteration));
+  put_targets(stage, op, flight);
+  perform(flight, Kind::A, [&stage, &flight, how = context(op)] { flight.loss = stage.auxiliary->loss(flight.output, flight.labels, flight.images, how); });
+  flight.has_loss = true;
+  note_loss(op, flight);
+}
+
+void TorchDevice::note_loss(const Op& op, const InFlight& flight) {
   losses_.push_back({op.iteration, op.microbatch, op.stage, std::numeric_limits<double>::quiet_NaN()});
-  newest_loss_ = flight.loss.detach();
+  newest_loss_ = taken_from(flight, flight.loss.detach());
   unseen_losses_.emplace_back(op, newest_loss_);
   if (where_.is_cpu()) settle();
 }
@@ -320,34 +355,54 @@ void TorchDevice::backward(Held& stage, const Op& op) {
     throw RunError(fmt::format("{} of iteration {}: the schedule has another backward for this microbatch", cell(op), op.iteration));
   }
   if (!flight.output.defined()) throw RunError(fmt::format("{} of iteration {}: its R has not run", cell(op), op.iteration));
+  if (!stage.last) put(flight, flight.output_gradient, take(gradients_, op, "gradient of its output"));
   {
     const auto version = stage.versions.backward(op.iteration, op.microbatch, stage.updates);
-    if (stage.last) {
-      flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
-    } else {
-      flight.output.backward(take(gradients_, op, "gradient of its output"));
-    }
+    perform(flight, op.kind, [&stage, &flight, scale = stage.scale.at(op.microbatch)] {
+      if (stage.last) {
+        flight.loss.backward(torch::full_like(flight.loss, scale), /*retain_graph=*/flight.recorded);
+      } else {
+        flight.output.backward(flight.output_gradient, /*retain_graph=*/flight.recorded);
+      }
+    });
   }
   if (!flight.deferred) stage.versions.release(op.iteration, op.microbatch);
   if (!stage.first) {
     const Key previous{stage.previous, op.iteration, op.microbatch, op.slice};
     auto& onward = here(stage.previous) ? gradients_[previous] : outgoing_gradients_[Key{op.stage, op.iteration, op.microbatch, op.slice}];
-    onward = flight.input.grad();
+    onward = taken_from(flight, flight.input.grad());
   }
+  const std::pair key{op.iteration, op.microbatch};
+  const auto whole = std::move(stage.flying.at(key));
+  stage.flying.erase(key);
   if (flight.deferred) {
-    const bool keeps_input = flight.deferred->shares_memory_of(flight.input);
-    stage.waiting[{op.iteration, op.microbatch}] = {flight.deferred, flight.deferred->bytes(), keeps_input ? bytes_of(flight.input) : 0};
+    auto kept = whole;
+    if (!flight.recorded) {
+      kept = std::make_shared<InFlight>();
+      kept->deferred = flight.deferred;
+    }
+    const bool keeps_input = !flight.recorded && flight.deferred->shares_memory_of(flight.input);
+    stage.waiting[key] = {kept, flight.recorded ? 0 : flight.deferred->bytes(), keeps_input ? bytes_of(flight.input) : 0};
+  } else {
+    land(stage, whole);
   }
-  stage.flying.erase({op.iteration, op.microbatch});
   count_gradients(stage);
 }
 
 void TorchDevice::weights(Held& stage, const Op& op) {
   const auto found = stage.waiting.find({op.iteration, op.microbatch});
   if (found == stage.waiting.end()) throw RunError(fmt::format("{} of iteration {}: its I has not run", cell(op), op.iteration));
-  found->second.gradients->accumulate();  // reads no weights
+  const auto flight = found->second.flight;
+  perform(*flight, Kind::W, [flight = flight.get()] {  // reads no weights
+    if (flight->recorded) {
+      WeightGradients(*flight->deferred).accumulate();  // what they hold stays where it is
+    } else {
+      flight->deferred->accumulate();
+    }
+  });
   stage.versions.release(op.iteration, op.microbatch);
   stage.waiting.erase(found);
+  land(stage, flight);
   count_gradients(stage);
 }
 
@@ -357,10 +412,10 @@ void TorchDevice::update(Held& stage, const Op& op) {
     throw RunError(fmt::format("{}: the weight gradients of microbatch {} of iteration {} still wait for their W", cell(op), microbatch, iteration));
   }
   const double limit = shared_->config.clip_norm;
-  if (local_ && limit > 0) stage.optimizer->clip(std::sqrt(stage.optimizer->squared_norm()), limit);
+  if (local_ && limit > 0) stage.optimizer->clip(stage.optimizer->squared_norm(), limit);
   stage.versions.before_update(op.iteration, stage.updates);
-  stage.optimizer->step(shared_->config.rate.at(stage.updates++));
-  stage.gradient_bytes = 0;
+  stage.optimizer->step(shared_->config.rate.at(stage.updates++), graphs_ ? Used::zeroed : Used::dropped);
+  if (!graphs_) stage.gradient_bytes = 0;
   if (stage.optimizer_bytes == 0) stage.optimizer_bytes = stage.optimizer->state_bytes();
 }
 
@@ -388,7 +443,7 @@ Payload TorchDevice::example(const Op& recv) {
   sizes.insert(sizes.end(), shape.begin(), shape.end());
   torch::Tensor& known = examples_[{recv.kind, recv.stage}];
   if (known.defined()) return {std::make_shared<torch::Tensor>(known), bytes_of(known)};
-  torch::Tensor tensor = torch::empty(sizes, shared_->dtype);
+  torch::Tensor tensor = torch::empty(sizes, type_after(recv.kind == Kind::RECV_F ? range.first - 1 : range.last - 1));
   auto generator = at::detail::createCPUGenerator(mix_key({shared_->config.seed, kExample, static_cast<std::uint64_t>(recv.stage)}));
   tensor.normal_(0, 1, generator);
   tensor = tensor.to(where_);
@@ -396,6 +451,23 @@ Payload TorchDevice::example(const Op& recv) {
   if (!where_.is_cpu()) known = tensor;
   const std::int64_t bytes = bytes_of(tensor);
   return {std::make_shared<torch::Tensor>(std::move(tensor)), bytes};
+}
+
+Payload TorchDevice::message(std::int64_t bytes) {
+  return {std::make_shared<torch::Tensor>(torch::empty({bytes}, torch::TensorOptions(torch::kUInt8).device(where_))), bytes};
+}
+
+torch::Dtype TorchDevice::type_after(std::int32_t layer) {
+  if (!shared_->autocast || layer < 0) return shared_->dtype;
+  const auto known = types_.find(layer);
+  if (known != types_.end()) return known->second;
+  // Autocast decides op by op: two samples go through the model up to there.
+  const torch::NoGradGuard no_grad;
+  StageModule until(shared_->graph, 0, layer + 1, {.device = where_, .seed = shared_->config.seed, .autocast = true});
+  std::vector<std::int64_t> sizes{2};
+  const Shape& shape = shared_->graph.layers.front().input;
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  return types_[layer] = until.forward(torch::zeros(sizes, torch::TensorOptions(shared_->dtype).device(where_)), {.training = false}).scalar_type();
 }
 
 std::vector<LossRecord> TorchDevice::take_losses() {

@@ -9,9 +9,13 @@ namespace bubblescope {
 void TorchDevice::local_backward(Held& stage, const Op& op) {
   if (!local_) throw RunError(fmt::format("{}: LB in a schedule without local losses", cell(op)));
   InFlight& flight = flying(stage, op);
-  if (!flight.loss.defined()) compute_loss(stage, op, flight);
-  flight.loss.backward(torch::full_like(flight.loss, stage.scale.at(op.microbatch)));
+  if (!flight.has_loss) compute_loss(stage, op, flight);
+  perform(flight, Kind::LB, [&flight, scale = stage.scale.at(op.microbatch)] {
+    flight.loss.backward(torch::full_like(flight.loss, scale), /*retain_graph=*/flight.recorded);
+  });
+  const auto whole = std::move(stage.flying.at({op.iteration, op.microbatch}));
   stage.flying.erase({op.iteration, op.microbatch});
+  land(stage, whole);
   count_gradients(stage);
 }
 

@@ -12,10 +12,12 @@ void TorchDevice::count_gradients(Held& stage) {
 
 std::int64_t TorchDevice::held_bytes() const {
   std::int64_t bytes = 0;
-  // A stage's output is its flight's as long as that is there, wherever else it waits.
+  // A stage's output is its flight's as long as that is there, wherever else it waits; unless R makes it once more.
   const auto in_flight = [&](Stage number, std::int64_t iteration, Microbatch microbatch) {
     const auto stage = held_.find(number);
-    return stage != held_.end() && stage->second.flying.contains({iteration, microbatch});
+    if (stage == held_.end() || stage->second.recomputed.contains(microbatch)) return false;
+    const auto flight = stage->second.flying.find({iteration, microbatch});
+    return flight != stage->second.flying.end() && !flight->second->recorded;  // what leaves that is a copy
   };
   const auto add_output = [&](const Key& key, const torch::Tensor& tensor, Stage producer) {
     if (!in_flight(producer, std::get<1>(key), std::get<2>(key))) bytes += bytes_of(tensor);
@@ -27,9 +29,11 @@ std::int64_t TorchDevice::held_bytes() const {
   }
   for (const auto& [number, stage] : held_) {
     bytes += stage.weight_bytes + stage.versions.bytes() + stage.gradient_bytes + stage.optimizer_bytes;
+    for (const auto& place : stage.places) bytes += place->bytes;
     for (const auto& [key, flight] : stage.flying) {
-      bytes += flight.bytes;
-      if (!stage.first && !in_flight(stage.previous, key.first, key.second)) bytes += bytes_of(flight.input);
+      if (flight->recorded) continue;
+      bytes += flight->bytes;
+      if (!stage.first && !in_flight(stage.previous, key.first, key.second)) bytes += bytes_of(flight->input);
     }
     for (const auto& [key, waiting] : stage.waiting) {
       bytes += waiting.bytes;

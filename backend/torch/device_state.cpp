@@ -98,6 +98,8 @@ void TorchDevice::restore(const std::shared_ptr<const void>& snapshot) {
   for (auto& [number, stage] : held_) {
     stage.flying.clear();
     stage.waiting.clear();
+    stage.free_places.clear();
+    for (const auto& place : stage.places) land(stage, place);
   }
   newest_loss_ = copy.newest_loss;
   losses_.clear();

@@ -21,7 +21,7 @@ struct Score {
 };
 
 std::int64_t count_right(const torch::Tensor& scores, const torch::Tensor& labels) {
-  return scores.argmax(1).eq(labels).sum().item<std::int64_t>();
+  return scores.argmax(1).eq(labels.to(scores.device())).sum().item<std::int64_t>();
 }
 
 Score score(const Batch& batch, std::vector<TorchDevice::StageView>& stages) {
@@ -30,6 +30,7 @@ Score score(const Batch& batch, std::vector<TorchDevice::StageView>& stages) {
   result.auxiliary_right.resize(stages.size());
   torch::Tensor value = batch.images;
   for (std::size_t s = 0; s < stages.size(); ++s) {
+    if (const auto& parameters = stages[s].module->parameters(); !parameters.empty()) value = value.to(parameters.front().tensor.device());
     value = stages[s].module->forward(value, context);
     AuxiliaryModule* auxiliary = stages[s].auxiliary;
     if (s + 1 < stages.size() && auxiliary != nullptr && auxiliary->has_logits()) {
@@ -37,7 +38,7 @@ Score score(const Batch& batch, std::vector<TorchDevice::StageView>& stages) {
     }
   }
   result.right = count_right(value, batch.labels);
-  result.loss = torch::nn::functional::cross_entropy(value.to(torch::kFloat64), batch.labels).item<double>() *
+  result.loss = torch::nn::functional::cross_entropy(value.to(torch::kFloat64), batch.labels.to(value.device())).item<double>() *
                 static_cast<double>(batch.labels.size(0));
   return result;
 }

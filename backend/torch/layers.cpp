@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "backend/torch/autocast.hpp"
+#include "backend/torch/resize.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -102,7 +104,7 @@ torch::Tensor run_primitive(const Primitive& p, const PrimitiveTensors& t, const
   const auto bias = [&] { return p.bias ? t.parameters[1] : torch::Tensor(); };
   switch (p.kind) {
     case PrimitiveKind::conv:
-      if (mode.deferred) return deferred_layer({true, p.stride, p.padding}, x, t.parameters[0], bias(), mode.deferred);
+      if (mode.deferred) return deferred_layer({true, p.stride, p.padding}, cast_as_scope_says(x), t.parameters[0], bias(), mode.deferred);
       return at::conv2d(x, t.parameters[0], bias(), {p.stride, p.stride}, {p.padding, p.padding});
     case PrimitiveKind::batch_norm:
       return batch_norm(t, x, mode);
@@ -115,14 +117,14 @@ torch::Tensor run_primitive(const Primitive& p, const PrimitiveTensors& t, const
     case PrimitiveKind::sigmoid:
       return at::sigmoid(x);
     case PrimitiveKind::linear:
-      if (mode.deferred) return deferred_layer({}, x, t.parameters[0], bias(), mode.deferred);
+      if (mode.deferred) return deferred_layer({}, cast_as_scope_says(x), t.parameters[0], bias(), mode.deferred);
       return at::linear(x, t.parameters[0], bias());
     case PrimitiveKind::attention:
       return attention(x, p.heads);
     case PrimitiveKind::average_pool:
-      return at::adaptive_avg_pool2d(x, {p.output[1], p.output[2]});
+      return average_pool(x, p.output[1], p.output[2]);
     case PrimitiveKind::upsample:
-      return at::upsample_bilinear2d(x, {p.output[1], p.output[2]}, /*align_corners=*/true);
+      return upsample(x, p.output[1], p.output[2]);
     case PrimitiveKind::flatten:
       return x.flatten(1);
     case PrimitiveKind::tokens:

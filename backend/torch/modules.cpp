@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "backend/torch/autocast.hpp"
 #include "backend/torch/random.hpp"
 
 namespace bubblescope {
@@ -33,6 +34,7 @@ StageModule::StageModule(const LayerGraph& graph, std::int32_t first, std::int32
 StageModule::StageModule(std::span<const Layer> layers, std::int32_t first, bool frozen_batchnorm,
                          const ModuleOptions& options, std::uint64_t stream, const std::string& prefix)
     : layers_(layers.begin(), layers.end()), stream_(stream), first_(first), frozen_batchnorm_(frozen_batchnorm) {
+  if (options.autocast) autocast_ = options.device.type();
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     auto random = generator({options.seed, static_cast<std::uint64_t>(Purpose::weights), stream_,
                              static_cast<std::uint64_t>(first_) + i});
@@ -55,6 +57,8 @@ StageModule::StageModule(std::span<const Layer> layers, std::int32_t first, bool
 
 torch::Tensor StageModule::forward(const torch::Tensor& input, const ForwardContext& context) {
   const PassMode mode{context.training && !frozen_batchnorm_, context.update_statistics, context.training, context.deferred};
+  std::optional<AutocastScope> cast;
+  if (autocast_) cast.emplace(*autocast_);
   torch::Tensor x = input;
   std::vector<torch::Tensor> values;
   for (std::size_t i = 0; i < layers_.size(); ++i) {

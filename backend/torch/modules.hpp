@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct ModuleOptions {
   torch::Dtype dtype = torch::kFloat32;  ///< or kFloat64
   torch::Device device = torch::kCPU;
   std::uint64_t seed = 0;  ///< initial weights: drawn in float64 on the CPU per layer, then converted
+  bool autocast = false;   ///< forwards run in bfloat16 where that is safe (autocast.hpp)
 };
 
 /// What one forward pass depends on besides weights and input. All randomness comes from a generator
@@ -52,7 +54,8 @@ class StageModule {
   /// Throws InputError where [first, last) is no part of the graph.
   StageModule(const LayerGraph& graph, std::int32_t first, std::int32_t last, const ModuleOptions& options);
 
-  /// [batch, first layer's input] -> [batch, last layer's output]. Neither is changed in place.
+  /// [batch, first layer's input] -> [batch, last layer's output]. Neither is changed in place. With autocast
+  /// the output has the type that its last layer computes in.
   torch::Tensor forward(const torch::Tensor& input, const ForwardContext& context);
 
   /// In layer order, within a layer in primitive order.
@@ -72,6 +75,7 @@ class StageModule {
   std::uint64_t stream_ = 0;
   std::int32_t first_ = 0;
   bool frozen_batchnorm_ = false;
+  std::optional<torch::DeviceType> autocast_;
 };
 
 /// The local loss of one stage. For the last stage (`output_loss()`): cross-entropy on the logits.
@@ -105,6 +109,7 @@ class AuxiliaryModule {
   std::vector<Head> heads_;
   std::vector<NamedTensor> parameters_;
   std::vector<NamedTensor> buffers_;
+  torch::Dtype dtype_ = torch::kFloat32;  ///< of losses
 };
 
 }  // namespace bubblescope

@@ -3,8 +3,8 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,21 +13,27 @@
 
 namespace bubblescope {
 
-/// LibTorch's SGD (momentum, Nesterov, L2 weight decay) or AdamW over an explicit list of parameters.
+/// What becomes of gradients that have been used.
+enum class Used : std::uint8_t {
+  dropped,  ///< the next backward makes new ones
+  zeroed,   ///< they stay where they are, for work that was recorded with their addresses
+};
+
+/// SGD (momentum, Nesterov, L2 weight decay) or AdamW over an explicit list of parameters, by LibTorch's fused
+/// kernels: a few launches for all parameters together. The host never waits for the device.
 class StageOptimizer {
  public:
   /// Throws InputError on an unknown name and on Nesterov without momentum.
   StageOptimizer(const OptimizerConfig& config, std::vector<NamedTensor> parameters);
 
-  /// One update with learning rate `rate`, then the gradients are dropped. A parameter without a
-  /// gradient is left alone.
-  void step(double rate);
+  /// One update with learning rate `rate`. A parameter without a gradient is left alone.
+  void step(double rate, Used gradients = Used::dropped);
 
-  /// Sum of the squares of all gradients, added up in double by parameter order.
-  double squared_norm() const;
-  /// Scales the gradients so that a global norm of `norm` becomes at most `limit`, as
+  /// Sum of the squares of all gradients, of each in double: a float64 scalar on the parameters' device.
+  torch::Tensor squared_norm() const;
+  /// Scales the gradients so that a global norm whose square is `squared_norm` becomes at most `limit`, as
   /// torch.nn.utils.clip_grad_norm_ does: factor min(1, limit / (norm + 1e-6)).
-  void clip(double norm, double limit);
+  void clip(const torch::Tensor& squared_norm, double limit);
 
   /// State tensors by name: `NAME.momentum_buffer`, or `NAME.step`, `NAME.exp_avg`,
   /// `NAME.exp_avg_sq`; empty before the first step.
@@ -39,9 +45,19 @@ class StageOptimizer {
   std::int64_t state_bytes() const;
 
  private:
+  /// What is kept of one parameter; undefined before its first update.
+  struct State {
+    torch::Tensor momentum;         ///< sgd, with a momentum
+    torch::Tensor mean, square;     ///< adamw: running means of gradient and squared gradient
+    torch::Tensor steps;            ///< adamw: updates so far, float32 as the kernels want it
+  };
+  void sgd(const std::vector<std::size_t>& chosen, bool first, double rate);
+  void adamw(const std::vector<std::size_t>& chosen, double rate);
+  std::vector<torch::Tensor> gradients() const;
+
   OptimizerConfig config_;
   std::vector<NamedTensor> parameters_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;  ///< null where there are no parameters
+  std::vector<State> state_;  ///< by parameter
 };
 
 }  // namespace bubblescope

@@ -42,12 +42,14 @@ struct DeferredLayer : torch::autograd::Function<DeferredLayer> {
                                const torch::Tensor& weight, const std::optional<torch::Tensor>& given_bias,
                                const c10::intrusive_ptr<WeightGradients>& gradients) {
     const torch::Tensor bias = given_bias.value_or(torch::Tensor());
-    context->save_for_backward({input, weight, bias});
+    // In the input's type, which autocast may have shortened.
+    const torch::Tensor used = weight.to(input.scalar_type());
+    context->save_for_backward({input, weight, bias, used});
     context->saved_data["convolution"] = op.convolution;
     context->saved_data["stride"] = op.stride;
     context->saved_data["padding"] = op.padding;
     context->saved_data["gradients"] = c10::IValue::make_capsule(gradients);
-    return run(op, input, weight, bias);
+    return run(op, input, used, bias.defined() ? bias.to(input.scalar_type()) : bias);
   }
 
   static variable_list backward(AutogradContext* context, variable_list outputs) {
@@ -56,11 +58,11 @@ struct DeferredLayer : torch::autograd::Function<DeferredLayer> {
     const variable_list saved = context->get_saved_variables();
     torch::Tensor input;
     if (context->needs_input_grad(0)) {
-      input = std::get<0>(gradients_of(op, outputs[0], saved[0], saved[1], {true, false, false}));
+      input = std::get<0>(gradients_of(op, outputs[0], saved[0], saved[3], {true, false, false}));
     }
     // Detached: its history would keep the whole graph before this layer.
     const auto waiting = data["gradients"].toCapsule();
-    static_cast<WeightGradients&>(*waiting).add({op, saved[0].detach(), saved[1], saved[2], outputs[0]});
+    static_cast<WeightGradients&>(*waiting).add({op, saved[0].detach(), saved[1], saved[2], saved[3], outputs[0]});
     return {torch::Tensor(), input, torch::Tensor(), torch::Tensor(), torch::Tensor()};  // of forward's arguments
   }
 };
@@ -68,6 +70,7 @@ struct DeferredLayer : torch::autograd::Function<DeferredLayer> {
 /// As autograd does at a leaf.
 void accumulate_at(const torch::Tensor& parameter, torch::Tensor gradient) {
   const auto node = torch::autograd::impl::grad_accumulator(parameter);
+  if (gradient.scalar_type() != parameter.scalar_type()) gradient = gradient.to(parameter.scalar_type());
   variable_list gradients;
   gradients.push_back(std::move(gradient));
   (*node)(std::move(gradients));
@@ -80,7 +83,7 @@ void WeightGradients::accumulate() {
   for (Layer& layer : layers_) {
     const Layer now = std::exchange(layer, {});  // each layer's tensors go as soon as they are used
     auto [input, weight, bias] =
-        gradients_of(now.op, now.output_gradient, now.input, now.weight, {false, true, now.bias.defined()});
+        gradients_of(now.op, now.output_gradient, now.input, now.used, {false, true, now.bias.defined()});
     accumulate_at(now.weight, std::move(weight));
     if (now.bias.defined()) accumulate_at(now.bias, std::move(bias));
   }
@@ -91,8 +94,9 @@ std::int64_t WeightGradients::bytes() const {
   std::set<const c10::StorageImpl*> counted;
   std::int64_t bytes = 0;
   for (const Layer& layer : layers_) {
-    for (const torch::Tensor* tensor : {&layer.input, &layer.output_gradient}) {
+    for (const torch::Tensor* tensor : {&layer.input, &layer.output_gradient, &layer.used}) {
       const auto& storage = tensor->storage();
+      if (storage.is_alias_of(layer.weight.storage())) continue;  // the weights are there anyway
       if (counted.insert(storage.unsafeGetStorageImpl()).second) bytes += static_cast<std::int64_t>(storage.nbytes());
     }
   }

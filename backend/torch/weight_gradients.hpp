@@ -26,14 +26,18 @@ class WeightGradients : public torch::CustomClassHolder {
     torch::Tensor input;
     torch::Tensor weight;
     torch::Tensor bias;  ///< undefined where there is none
+    torch::Tensor used;  ///< the weights as the layer read them: a shorter copy under autocast
     torch::Tensor output_gradient;
   };
+  WeightGradients() = default;
+  /// A copy shares the tensors.
+  WeightGradients(const WeightGradients& other) : layers_(other.layers_) {}
   void add(Layer layer) { layers_.push_back(std::move(layer)); }
 
   /// Computes them, adds them to the parameters' `grad` as autograd does, and lets go of all it holds.
   void accumulate();
 
-  /// Bytes of the memory that its inputs and gradients keep alive, memory that several share once.
+  /// Bytes of the memory that it keeps alive besides the weights themselves, memory that several share once.
   std::int64_t bytes() const;
   /// Whether one of its tensors lies in the memory of this one.
   bool shares_memory_of(const torch::Tensor& tensor) const;

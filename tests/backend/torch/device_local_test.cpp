@@ -97,7 +97,7 @@ TEST(LocalLearning, serial_equals_a_plain_training_loop) {
     Batches batches(config.data, {.batch = 4, .microbatch = 4, .augment = true});
     std::vector<std::unique_ptr<StageModule>> stages;
     std::vector<std::unique_ptr<AuxiliaryModule>> heads;
-    std::vector<std::unique_ptr<torch::optim::Optimizer>> optimizers;
+    std::vector<std::unique_ptr<PlainOptimizer>> optimizers;
     for (std::int32_t s = 0; s < 3; ++s) {
       const auto& range = ranges[static_cast<std::size_t>(s)];
       stages.push_back(std::make_unique<StageModule>(graph, range.first, range.last, ModuleOptions{}));
@@ -179,7 +179,7 @@ std::map<std::string, torch::Tensor> interlocked_by_hand(const TorchConfig& conf
   const auto stages = static_cast<std::int32_t>(ranges.size());
   std::vector<StageModule> modules;
   std::vector<AuxiliaryModule> heads;
-  std::vector<std::unique_ptr<torch::optim::Optimizer>> optimizers;
+  std::vector<std::unique_ptr<PlainOptimizer>> optimizers;
   for (std::int32_t s = 0; s < stages; ++s) {
     const auto at = static_cast<std::size_t>(s);
     modules.emplace_back(graph, ranges[at].first, ranges[at].last, options);

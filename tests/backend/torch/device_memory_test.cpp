@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include "backend/torch/device.hpp"
+#include "sim/lower/recompute.hpp"
 #include "sim/workload/analytic.hpp"
 #include "tests/backend/torch/reference.hpp"
 #include "tests/sim/program_rows.hpp"
@@ -55,6 +56,22 @@ TEST(DeviceMemory, counts_the_bytes_it_holds_with_those_of_autograd) {
   EXPECT_GE(device->memory().peak, 2 * kWeights + kImages + 2 * kHidden);  // both at once, at the end of B
   device->execute(op_of(Kind::U, 0, -1));
   EXPECT_EQ(held(), 2 * kWeights);  // momentum instead of gradients
+}
+
+// The same stage where R runs the forward again: from F to R it holds the images alone, and the output until that is
+// taken; then what F holds else.
+TEST(DeviceMemory, of_a_forward_that_runs_again_it_holds_the_input_alone) {
+  const auto device = device_of(mlp(2), with_recompute(program("gpipe", 2, 2), "all"), 0);
+  const auto held = [&] { return device->memory().now; };
+  device->execute(op_of(Kind::F, 0));
+  EXPECT_THAT(held(), near(kWeights + kImages + kHidden));
+  device->output(op_of(Kind::SEND_F, 0));
+  EXPECT_THAT(held(), near(kWeights + kImages));
+  device->execute(op_of(Kind::R, 0));
+  EXPECT_THAT(held(), near(kWeights + kImages + 2 * kHidden));
+  device->input(op_of(Kind::RECV_B, 0), device->example(op_of(Kind::RECV_B, 0)));
+  device->execute(op_of(Kind::B, 0));
+  EXPECT_EQ(held(), 2 * kWeights);
 }
 
 // With early forwarding the output is on its way while the stage still needs it, and is counted once.

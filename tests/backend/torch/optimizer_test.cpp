@@ -110,16 +110,34 @@ TEST(StageOptimizer, refuses_unknown_names_and_nesterov_without_momentum) {
   EXPECT_THROW(StageOptimizer({.momentum = 0, .nesterov = true}, {}), InputError);
 }
 
+TEST(StageOptimizer, leaves_used_gradients_in_place_as_zeros_where_it_is_asked_to) {
+  torch::Tensor a = start(), b = start();
+  StageOptimizer dropping({}, {{"w", a}}), zeroing({}, {{"w", b}});
+  set_gradient(b, 0);
+  const torch::Tensor place = b.grad();
+  for (int step = 0; step < 3; ++step) {
+    set_gradient(a, step);
+    b.mutable_grad().add_(a.grad() - b.grad());
+    dropping.step(rate(step));
+    zeroing.step(rate(step), Used::zeroed);
+    EXPECT_FALSE(a.grad().defined());
+    EXPECT_EQ(b.grad().data_ptr(), place.data_ptr());
+    EXPECT_EQ(b.grad().abs().sum().item<double>(), 0);
+  }
+  EXPECT_LT((a - b).abs().max().item<double>(), 1e-15);
+}
+
 // Gradients (3, 4) and (12): norm 13.
 TEST(StageOptimizer, clips_to_the_global_norm_and_leaves_smaller_gradients_alone) {
   torch::Tensor a = torch::zeros(2, torch::kFloat64).requires_grad_(true), b = torch::zeros(1, torch::kFloat64).requires_grad_(true);
   StageOptimizer optimizer({}, {{"a", a}, {"b", b}});
   a.mutable_grad() = torch::tensor({3.0, 4.0}, torch::kFloat64);
   b.mutable_grad() = torch::tensor({12.0}, torch::kFloat64);
-  EXPECT_DOUBLE_EQ(optimizer.squared_norm(), 169);
-  optimizer.clip(13, 20);
+  const torch::Tensor squared = optimizer.squared_norm();
+  EXPECT_DOUBLE_EQ(squared.item<double>(), 169);
+  optimizer.clip(squared, 20);
   EXPECT_EQ(b.grad().item<double>(), 12);
-  optimizer.clip(13, 1.3);
+  optimizer.clip(squared, 1.3);
   EXPECT_NEAR(a.grad()[1].item<double>(), 4 * 1.3 / (13 + 1e-6), 1e-15);
   EXPECT_NEAR(b.grad().item<double>(), 12 * 1.3 / (13 + 1e-6), 1e-15);
 }

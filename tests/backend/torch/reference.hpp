@@ -1,4 +1,4 @@
-// What real runs are held against: the un-pipelined model and LibTorch's own optimizers; and single ops on
+// What real runs are held against: the un-pipelined model and LibTorch's own optimizer kernels; and single ops on
 // single devices.
 #pragma once
 
@@ -10,13 +10,42 @@ namespace bubblescope::testing_runs {
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-inline std::unique_ptr<torch::optim::Optimizer> reference_optimizer(const TorchConfig& config, std::vector<torch::Tensor> parameters) {
-  const OptimizerConfig& o = config.optimizer;
-  if (o.name == "adamw") {
-    return std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(config.rate.base).weight_decay(o.weight_decay));
+/// LibTorch's fused kernels over all parameters at once, as torch.optim calls them with `fused=True`.
+class PlainOptimizer {
+ public:
+  PlainOptimizer(const TorchConfig& config, std::vector<torch::Tensor> parameters) : config_(config.optimizer), rate_(config.rate.base), parameters_(std::move(parameters)) {
+    const torch::NoGradGuard no_grad;
+    for (const torch::Tensor& p : parameters_) {
+      first_.push_back(torch::zeros_like(p));
+      second_.push_back(torch::zeros_like(p));
+      steps_.push_back(torch::zeros({}, torch::kFloat32));
+    }
   }
-  return std::make_unique<torch::optim::SGD>(
-      parameters, torch::optim::SGDOptions(config.rate.base).momentum(o.momentum).nesterov(o.nesterov).weight_decay(o.weight_decay));
+  void zero_grad() {
+    for (torch::Tensor& p : parameters_) p.mutable_grad() = torch::Tensor();
+  }
+  void step() {
+    const torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> gradients;
+    for (const torch::Tensor& p : parameters_) gradients.push_back(p.grad());
+    ++step_;
+    if (config_.name == "adamw") {
+      for (torch::Tensor& count : steps_) count.fill_(step_);
+      at::_fused_adamw_(parameters_, gradients, first_, second_, {}, steps_, rate_, config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon, false, false);
+    } else {
+      at::_fused_sgd_(parameters_, gradients, first_, config_.weight_decay, config_.momentum, rate_, 0, config_.nesterov, false, step_ == 1);
+    }
+  }
+
+ private:
+  OptimizerConfig config_;
+  double rate_;
+  int step_ = 0;
+  std::vector<torch::Tensor> parameters_, first_, second_, steps_;
+};
+
+inline std::unique_ptr<PlainOptimizer> reference_optimizer(const TorchConfig& config, std::vector<torch::Tensor> parameters) {
+  return std::make_unique<PlainOptimizer>(config, std::move(parameters));
 }
 
 inline std::vector<torch::Tensor> tensors_of(const std::vector<NamedTensor>& named) {
