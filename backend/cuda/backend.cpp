@@ -7,13 +7,21 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cublas_v2.h>
 #include <fmt/format.h>
+#include <torch/version.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <regex>
+#include <string>
 #include <tuple>
 #include <utility>
 
+#include "backend/cuda/activity.hpp"
+#include "backend/cuda/errors.hpp"
+#include "backend/cuda/graphs.hpp"
 #include "backend/streams.hpp"
 #include "backend/torch/device.hpp"
 #include "sim/core/error.hpp"
@@ -25,11 +33,21 @@ namespace {
 /// with those that are gone.
 std::shared_ptr<CudaLanes> lanes_for(Placement placement, std::int32_t ranks, int gpu) {
   static std::mutex mutex;
-  static std::map<std::tuple<Placement, std::int32_t, int>, std::shared_ptr<CudaLanes>> known;
+  // Never destroyed: CUDA is gone before what would be at the process's end.
+  static auto& known = *new std::map<std::tuple<Placement, std::int32_t, int>, std::shared_ptr<CudaLanes>>;
   const std::lock_guard lock(mutex);
   auto& lanes = known[{placement, ranks, gpu}];
   if (!lanes) lanes = std::make_shared<CudaLanes>(placement, ranks, gpu);
   return lanes;
+}
+
+/// `580.82.07`, as the kernel module says; empty where it does not.
+std::string driver_version() {
+  std::ifstream in("/proc/driver/nvidia/version");
+  std::string line;
+  std::smatch found;
+  if (!std::getline(in, line) || !std::regex_search(line, found, std::regex(R"(\d+\.\d+(\.\d+)?)"))) return {};
+  return found.str();
 }
 
 class CudaBackend : public Backend, public StreamSource {
@@ -46,25 +64,45 @@ class CudaBackend : public Backend, public StreamSource {
       // For all that this thread does: whatever it allocates is the compute stream's.
       c10::cuda::set_device(gpu);
       c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromExternal(lanes_->stream(rank, 0), gpu));
-      if (cuda_.tell_cublas_sms && cuda_.placement == Placement::partitions) {
-        // Handles are LibTorch's, one per thread and GPU.
-        const cublasStatus_t status = cublasSetSmCountTarget(at::cuda::getCurrentCUDABlasHandle(), lanes_->sms()[static_cast<std::size_t>(rank)]);
-        if (status != CUBLAS_STATUS_SUCCESS) throw RunError(fmt::format("cublasSetSmCountTarget: {}", cublasGetStatusString(status)));
-      }
-      return std::make_unique<TorchDevice>(shared_, rank, program, torch::Device(torch::kCUDA, gpu));
+      tell_cublas(rank);
+      return std::make_unique<TorchDevice>(shared_, rank, program, torch::Device(torch::kCUDA, gpu), cuda_.graphs ? MakeRecorder(cuda_recorder) : nullptr);
     } catch (const c10::Error& error) {
       throw RunError(fmt::format("rank {}: its stages cannot be made: {}", rank, error.what_without_backtrace()));
     }
+  }
+
+  BackendDescription describe() const override {
+    int driver = 0, runtime = 0, nccl = 0;
+    check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    check_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+    check_nccl(ncclGetVersion(&nccl), "ncclGetVersion");
+    const auto dotted = [](int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); };
+    std::map<std::string, std::string> versions{{"CUDA", dotted(runtime)}, {"CUDA of the driver", dotted(driver)}, {"NCCL", fmt::format("{}.{}.{}", nccl / 10000, nccl % 10000 / 100, nccl % 100)}};
+    versions["LibTorch"] = TORCH_VERSION;
+    if (const std::string installed = driver_version(); !installed.empty()) versions["NVIDIA driver"] = installed;
+    return {lanes_ ? lanes_->describe() : "", std::move(versions)};
   }
 
   StreamSource* stream_source() override { return this; }
 
   std::unique_ptr<Streams> streams(std::span<const LaneSpec> lanes, std::size_t events) override {
     if (!lanes_) throw RunError("streams are asked for before there is a device");
-    return cuda_streams(lanes_, lanes, events, cuda_.transport);
+    return cuda_streams(lanes_, lanes, events, cuda_.streams);
   }
 
+  std::unique_ptr<KernelActivity> kernel_activity() override { return cuda_kernel_activity(); }
+
  private:
+  /// Handles are LibTorch's, one per thread and GPU, and are used again by later threads; cuBLASLt is told by LibTorch, which
+  /// has one figure for all: how many SMs to leave alone.
+  void tell_cublas(Rank rank) {
+    const bool tell = cuda_.tell_cublas_sms && cuda_.placement == Placement::partitions;
+    const std::int32_t sms = tell ? lanes_->sms()[static_cast<std::size_t>(rank)] : 0;  // 0: all
+    const cublasStatus_t status = cublasSetSmCountTarget(at::cuda::getCurrentCUDABlasHandle(), sms);
+    if (status != CUBLAS_STATUS_SUCCESS) throw RunError(fmt::format("cublasSetSmCountTarget: {}", cublasGetStatusString(status)));
+    at::globalContext()._setSMCarveout_EXPERIMENTAL(tell ? std::optional<std::int32_t>(lanes_->total_sms() - sms) : std::nullopt);
+  }
+
   std::shared_ptr<const TorchShared> shared_;
   CudaConfig cuda_;
   std::shared_ptr<CudaLanes> lanes_;

@@ -14,7 +14,8 @@ namespace bubblescope {
 struct CudaConfig {
   Placement placement = Placement::gpus;
   int gpu = 0;  ///< the first one
-  Transport transport = Transport::share;
+  CudaStreamOptions streams{};
+  bool graphs = false;  ///< launch the ops of microbatches as CUDA graphs (TorchDevice's recordings)
   bool tell_cublas_sms = true;  ///< that it may count on its rank's SMs alone, where they are a part of the GPU
 };
 

@@ -1,6 +1,7 @@
 // GPUs and streams of ranks.
 #include "backend/cuda/lanes.hpp"
 
+#include <c10/cuda/CUDAGuard.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -34,6 +35,7 @@ CudaLanes::CudaLanes(Placement placement, std::int32_t ranks, int gpu) : placeme
 }
 
 CudaLanes::~CudaLanes() {
+  links_.reset();  // its communicators use the streams
   if (partitions_) return;  // the streams are theirs
   for (const auto& of_rank : streams_) {
     for (cudaStream_t stream : of_rank) cudaStreamDestroy(stream);
@@ -48,7 +50,7 @@ cudaStream_t CudaLanes::stream(Rank rank, std::size_t k) {
     if (partitions_) {
       made = partitions_->stream(rank);
     } else {
-      check_cuda(cudaSetDevice(gpu(rank)), "cudaSetDevice");
+      const c10::cuda::CUDAGuard device(static_cast<c10::DeviceIndex>(gpu(rank)));
       check_cuda(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     }
     of_rank.push_back(made);
@@ -62,6 +64,8 @@ std::vector<std::int32_t> CudaLanes::sms() const {
   for (Rank rank = 0; rank < ranks_; ++rank) sms.push_back(properties(gpu(rank)).multiProcessorCount);
   return sms;
 }
+
+std::int32_t CudaLanes::total_sms() const { return properties(gpu_).multiProcessorCount; }
 
 std::string CudaLanes::describe() const {
   const std::string name = properties(gpu_).name;

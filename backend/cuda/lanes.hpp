@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/nccl_links.hpp"
 #include "backend/cuda/partitions.hpp"
 #include "sim/core/op.hpp"
 
@@ -32,8 +33,12 @@ class CudaLanes {
   int gpu(Rank rank) const { return placement_ == Placement::gpus ? gpu_ + rank : gpu_; }
   /// The k-th stream of a rank; the 0th computes. From any thread.
   cudaStream_t stream(Rank rank, std::size_t k);
+  /// Their NCCL communicators, made as they are needed.
+  NcclLinks& links() { return *links_; }
   /// SMs of each rank, as granted.
   std::vector<std::int32_t> sms() const;
+  /// Of the (first) GPU.
+  std::int32_t total_sms() const;
   /// `4 partitions of an NVIDIA H200: 32, 32, 32, 32 of 132 SMs`
   std::string describe() const;
 
@@ -44,6 +49,7 @@ class CudaLanes {
   std::unique_ptr<SmPartitions> partitions_;
   std::mutex mutex_;
   std::vector<std::vector<cudaStream_t>> streams_;  ///< by rank
+  std::unique_ptr<NcclLinks> links_ = std::make_unique<NcclLinks>();
 };
 
 /// Number of GPUs that this process can use; 0 where there is no driver.

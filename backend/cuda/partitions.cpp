@@ -13,7 +13,7 @@
 namespace bubblescope {
 namespace {
 
-constexpr unsigned kDriverApi = 12040;  // green contexts came with it
+constexpr unsigned kDriverApi = 12050;  // streams of green contexts came with it
 
 /// A function of the driver by its name and type.
 template <class Function>
@@ -22,7 +22,7 @@ Function driver_function(const char* name) {
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
   const cudaError_t status = cudaGetDriverEntryPointByVersion(name, &address, kDriverApi, cudaEnableDefault, &found);
   if (status != cudaSuccess || found != cudaDriverEntryPointSuccess || address == nullptr) {
-    throw RunError(fmt::format("the CUDA driver has no {}: SM partitions need driver 550 or newer; use devices = \"streams\" or \"gpus\" instead", name));
+    throw RunError(fmt::format("the CUDA driver has no {}: SM partitions need driver 555 or newer; use devices = \"streams\" or \"gpus\" instead", name));
   }
   return reinterpret_cast<Function>(address);
 }

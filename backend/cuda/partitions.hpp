@@ -1,5 +1,5 @@
 // One GPU cut into parts with SMs of their own, so that several ranks really run on one device: green contexts of
-// the CUDA driver (12.4 and newer), all from one split, which alone makes them disjoint.
+// the CUDA driver (12.5 and newer), all from one split, which alone makes them disjoint.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -34,21 +34,29 @@ TEST(CudaBackend, without_a_gpu_making_a_device_says_so) {
 }
 
 /// On a GPU cut in as many parts as there are ranks.
-SmallRun on_gpu(const TorchConfig& config, Program what, Transport transport = Transport::share) {
-  return {cuda_backend(config, {.placement = Placement::partitions, .transport = transport}), std::move(what)};
+SmallRun on_gpu(const TorchConfig& config, Program what, CudaConfig cuda = {}) {
+  cuda.placement = Placement::partitions;
+  return {cuda_backend(config, cuda), std::move(what)};
 }
+
+/// About 200 us before half of all work: a wait that is missing lets others read what is not there yet.
+CudaConfig delayed(Transport transport, std::uint64_t seed) { return {.streams = {.transport = transport, .longest_delay = 400'000, .seed = seed}}; }
 
 TEST(CudaBackend, ppll_is_bit_identical_to_serial_local_learning) {
   BUBBLESCOPE_NEEDS_GPU();
-  for (const TorchConfig& config : {resnet(2), vit(2)}) {
+  TorchConfig infopro = resnet(2);
+  infopro.auxiliary.name = "infopro";
+  for (const TorchConfig& config : {resnet(2), vit(2), infopro}) {
     SmallRun serial = on_gpu(config, program("sequential-local", 2, 5));
     const auto expected = serial.iterations(4).state();
     const auto losses = serial.losses();
-    for (const Transport transport : {Transport::share, Transport::copy}) {
+    for (const Transport transport : {Transport::share, Transport::copy, Transport::nccl}) {
       for (const char* queue : {"0", "1", "2"}) {
-        SmallRun ppll = on_gpu(config, program("ppll", 2, 5, {{"queue", queue}}), transport);
-        EXPECT_THAT(differences(ppll.iterations(4).state(), expected), IsEmpty()) << "queue " << queue;
-        EXPECT_EQ(ppll.losses(), losses) << "queue " << queue;
+        for (const CudaConfig& cuda : {CudaConfig{.streams = {.transport = transport}}, delayed(transport, 7)}) {
+          SmallRun ppll = on_gpu(config, program("ppll", 2, 5, {{"queue", queue}}), cuda);
+          EXPECT_THAT(differences(ppll.iterations(4).state(), expected), IsEmpty()) << "queue " << queue;
+          EXPECT_EQ(ppll.losses(), losses) << "queue " << queue;
+        }
       }
     }
   }
@@ -56,14 +64,56 @@ TEST(CudaBackend, ppll_is_bit_identical_to_serial_local_learning) {
 
 TEST(CudaBackend, every_schedule_gives_the_cpus_weights_within_rounding) {
   BUBBLESCOPE_NEEDS_GPU();
-  for (const char* name : {"gpipe", "1f1b", "zb-h1", "zbv", "dualpipe", "pipedream"}) {
+  for (const char* name : {"naive", "gpipe", "1f1b", "interleaved-1f1b", "zb-h1", "zbv", "dualpipe", "pipedream"}) {
     const Program what = program(name, 2, 4);
     TorchConfig config = resnet(static_cast<std::int32_t>(what.chains.front().size()));
     config.precision = "float64";
     config.microbatch = 2;
     config.batch = find_schedule(name).whole_batches ? 2 : 8;
-    EXPECT_LT(relative_error(on_gpu(config, what).iterations(2).state(), SmallRun(config, what).iterations(2).state()), 1e-10) << name;
+    config.clip_norm = 0;
+    const auto expected = SmallRun(config, what).iterations(2).state();
+    EXPECT_LT(relative_error(on_gpu(config, what).iterations(2).state(), expected), 1e-10) << name;
+    EXPECT_LT(relative_error(on_gpu(config, what, delayed(Transport::copy, 3)).iterations(2).state(), expected), 1e-10) << name;
   }
+}
+
+TEST(CudaBackend, graphs_compute_what_single_launches_compute) {
+  BUBBLESCOPE_NEEDS_GPU();
+  TorchConfig without_dropout = vit(2);
+  without_dropout.model.dropout = 0;
+  for (const TorchConfig& config : {resnet(2), without_dropout}) {
+    for (const char* name : {"ppll", "1f1b", "zb-h1"}) {
+      Program what = program(name, 2, 4);
+      TorchConfig mine = config;
+      mine.batch = find_schedule(name).whole_batches ? 4 : 16;
+      SmallRun eager = on_gpu(mine, what), graphs = on_gpu(mine, what, {.graphs = true}), late = on_gpu(mine, what, {.streams = {.longest_delay = 400'000, .seed = 5}, .graphs = true});
+      const auto expected = eager.iterations(5).state();
+      EXPECT_EQ(relative_error(graphs.iterations(5).state(), expected), 0) << name;
+      EXPECT_EQ(relative_error(late.iterations(5).state(), expected), 0) << name << " with delays";
+    }
+  }
+}
+
+TEST(CudaBackend, mixed_precision_and_tf32_train) {
+  BUBBLESCOPE_NEEDS_GPU();
+  for (const char* precision : {"bfloat16", "tf32"}) {
+    for (TorchConfig config : {resnet(2), vit(2)}) {
+      const double expected = SmallRun(config, program("1f1b", 2, 1)).iterations(1).losses().begin()->second;
+      config.precision = precision;
+      SmallRun run = on_gpu(config, program("1f1b", 2, 1));
+      EXPECT_NEAR(run.iterations(1).losses().begin()->second, expected, 0.03 * expected) << precision;
+    }
+  }
+}
+
+TEST(CudaBackend, says_what_it_computes_with) {
+  BUBBLESCOPE_NEEDS_GPU();
+  const auto backend = cuda_backend(resnet(2), {.placement = Placement::partitions});
+  const Program what = program("ppll", 2, 2);
+  const Ranks ranks(*backend, what, {});
+  const BackendDescription description = backend->describe();
+  EXPECT_THAT(description.device, HasSubstr("2 partitions"));
+  for (const char* software : {"CUDA", "CUDA of the driver", "NCCL", "LibTorch"}) EXPECT_TRUE(description.versions.contains(software)) << software;
 }
 
 }  // namespace

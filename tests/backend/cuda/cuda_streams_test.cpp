@@ -20,7 +20,7 @@ TEST(CudaStreams, what_waits_for_an_event_runs_after_it_in_device_time) {
   for (const Placement placement : {Placement::partitions, Placement::streams}) {
     const auto lanes = std::make_shared<CudaLanes>(placement, 2, 0);
     const std::vector<LaneSpec> specs{{0, StreamKind::compute}, {1, StreamKind::compute}};
-    const auto streams = cuda_streams(lanes, specs, 4, Transport::share);
+    const auto streams = cuda_streams(lanes, specs, 4, {});
     streams->record(0, 0);
     streams->submit(0, [] { at::cuda::sleep(kLong); });
     streams->record(0, 1);
@@ -34,10 +34,10 @@ TEST(CudaStreams, what_waits_for_an_event_runs_after_it_in_device_time) {
 
 TEST(CudaStreams, a_payload_is_carried_and_read_after_its_writer) {
   BUBBLESCOPE_NEEDS_GPU();
-  for (const Transport transport : {Transport::share, Transport::copy}) {
+  for (const Transport transport : {Transport::share, Transport::copy, Transport::nccl}) {
     const auto lanes = std::make_shared<CudaLanes>(Placement::partitions, 2, 0);
     const std::vector<LaneSpec> specs{{0, StreamKind::compute}, {0, StreamKind::communication}, {1, StreamKind::compute}};
-    const auto streams = cuda_streams(lanes, specs, 3, transport);
+    const auto streams = cuda_streams(lanes, specs, 3, {.transport = transport});
     Payload payload;
     at::Tensor seen;
     streams->submit(0, [&] {

@@ -3,7 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "backend/cuda/lanes.hpp"
+
+/// Read when CUDA starts, which looking for GPUs does; a run would set it in time.
+inline const int kConnections = setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
 
 /// Skips the test where there is none.
 #define BUBBLESCOPE_NEEDS_GPU() \
