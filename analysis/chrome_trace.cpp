@@ -21,6 +21,7 @@ std::string_view category(const Timeline& timeline, const Span& span) {
     case StreamKind::host: return "host";
     case StreamKind::copy: return "copy";
     case StreamKind::collective: return "collective";
+    case StreamKind::kernel: return "kernel";
     default: break;
   }
   if (span.has_op && is_collective(span.op.kind)) return "collective";
@@ -61,10 +62,11 @@ void write_names(Writer& writer, const Timeline& timeline, std::int32_t first_pr
 
 void write_span(Writer& writer, const Timeline& timeline, const Span& span, std::int32_t first_process) {
   const std::string name = timeline.span_name(span);
-  std::string waited(wait_name(span.wait));
+  const bool part = is_part(timeline, span);
+  std::string why(part ? "" : wait_name(span.wait));
   if (span.waited_for >= 0) {
     const Span& y = timeline.spans[span.waited_for];
-    waited += fmt::format(": {} on rank {}", timeline.span_name(y), rank_of(timeline, y));
+    why += part ? timeline.span_name(y) : fmt::format(": {} on rank {}", timeline.span_name(y), rank_of(timeline, y));
   }
   std::string args;
   if (span.has_op) {
@@ -72,9 +74,9 @@ void write_span(Writer& writer, const Timeline& timeline, const Span& span, std:
   }
   if (span.bytes > 0) args += fmt::format(R"("bytes": {}, )", span.bytes);
   writer.event(fmt::format(
-      R"("ph": "X", "name": {}, "cat": "{}", "pid": {}, "tid": {}, "ts": {}, "dur": {}, "args": {{{}"waited": {}}})",
+      R"("ph": "X", "name": {}, "cat": "{}", "pid": {}, "tid": {}, "ts": {}, "dur": {}, "args": {{{}"{}": {}}})",
       json_string(span.has_op ? "PP:" + name : name), category(timeline, span), first_process + rank_of(timeline, span),
-      span.track, micros(span.start), micros(span.duration()), args, json_string(waited)));
+      span.track, micros(span.start), micros(span.duration()), args, part ? "part_of" : "waited", json_string(why)));
 }
 
 // An arrow has to start and end inside its slices, and not before it started.

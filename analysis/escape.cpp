@@ -1,7 +1,9 @@
-// Escaping of text for JSON and HTML.
+// Escaping of text for JSON, HTML and Markdown.
 #include "analysis/escape.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace bubblescope {
 namespace {
@@ -69,6 +71,28 @@ std::string html_text(std::string_view text) {
     text.remove_prefix(length ? length : 1);
   }
   return out;
+}
+
+std::string markdown_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '<') out += "&lt;";
+    else if (c == '&') out += "&amp;";
+    else if (c == '\n' || c == '\r') out += ' ';
+    else if (std::string_view("\\`*_[]#|").find(c) != std::string_view::npos) (out += '\\') += c;
+    else out += c;
+  }
+  return out;
+}
+
+std::string markdown_fence(std::string_view text, std::string_view language) {
+  std::size_t longest = 2, run = 0;
+  for (const char c : text) {
+    run = c == '`' ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  const std::string fence(longest + 1, '`');
+  return fmt::format("{}{}\n{}{}{}\n", fence, language, text, text.empty() || text.back() == '\n' ? "" : "\n", fence);
 }
 
 }  // namespace bubblescope

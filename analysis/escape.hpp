@@ -1,4 +1,4 @@
-// Escaping of text for JSON and HTML, for the writers that stream.
+// Escaping of text for JSON, HTML and Markdown, for the writers that stream.
 #pragma once
 
 #include <string>
@@ -13,5 +13,11 @@ std::string json_string(std::string_view text);
 
 /// Text for an element or a quoted attribute of a page.
 std::string html_text(std::string_view text);
+
+/// Text for a line of Markdown: nothing in it starts markup.
+std::string markdown_text(std::string_view text);
+
+/// A fenced block, its fence longer than any run of backticks in it.
+std::string markdown_fence(std::string_view text, std::string_view language);
 
 }  // namespace bubblescope

@@ -7,29 +7,13 @@
 
 #include "analysis/comparison.hpp"
 #include "analysis/escape.hpp"
+#include "analysis/html_page.hpp"
 #include "analysis/page_data.hpp"
 #include "analysis/report.hpp"
 #include "analysis/viewer_assets.hpp"
 
 namespace bubblescope {
 namespace {
-
-std::string html_table(const Table& table) {
-  std::string out = "<div class=\"scroll\"><table>\n<thead><tr>";
-  const auto open = [&](const char* tag, std::size_t c) {
-    return fmt::format("<{}{}>", tag, table.columns[c].align == Align::right ? " class=\"number\"" : "");
-  };
-  for (std::size_t c = 0; c < table.columns.size(); ++c) out += open("th", c) + html_text(table.columns[c].title) + "</th>";
-  out += "</tr></thead>\n<tbody>\n";
-  for (const auto& row : table.rows) {
-    out += "<tr>";
-    for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      out += open("td", c) + html_text(c < row.size() ? row[c] : "") + "</td>";
-    }
-    out += "</tr>\n";
-  }
-  return out + "</tbody></table></div>\n";
-}
 
 std::string details(const std::string& summary, const std::string& content, bool open = false) {
   return fmt::format("<details{}><summary>{}</summary>\n{}</details>\n", open ? " open" : "", html_text(summary), content);
@@ -91,6 +75,9 @@ std::string schedule_section(const ReportModel& model, const ScheduleReport& sch
   }
   if (!idle.rows.empty()) out += details("Idle time by cause, share of the makespan", html_table(idle));
   if (!path.rows.empty()) out += details("Critical path and what would be gained", html_table(path));
+  if (const Table kernels = kernel_table(schedule); !kernels.rows.empty()) {
+    out += details("Kernels, copies and gaps of ops", html_table(kernels) + html_table(longest_kernels_table(schedule)) + "<p class=\"caption\">" + html_text(kKernelCaption) + "</p>\n");
+  }
   return out + "</section>\n";
 }
 
@@ -163,22 +150,7 @@ std::string data(const ReportModel& model, std::size_t span_limit) {
 }  // namespace
 
 std::string report_html(const ReportModel& model, std::size_t span_limit) {
-  std::string_view rest = viewer_template();
-  std::string out;
-  while (!rest.empty()) {  // one pass: what is put in is not looked at again
-    const std::size_t mark = rest.find("{{");
-    out += rest.substr(0, mark);
-    if (mark == std::string_view::npos) break;
-    const std::size_t end = rest.find("}}", mark);
-    const std::string_view name = rest.substr(mark + 2, end - mark - 2);
-    if (name == "TITLE") out += html_text(model.title);
-    else if (name == "STYLE") out += viewer_style();
-    else if (name == "BODY") out += body(model);
-    else if (name == "DATA") out += data(model, span_limit);
-    else if (name == "SCRIPT") out += viewer_script();
-    rest.remove_prefix(end + 2);
-  }
-  return out;
+  return html_page({model.title, body(model), data(model, span_limit), viewer_script()});
 }
 
 }  // namespace bubblescope

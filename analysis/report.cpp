@@ -42,6 +42,7 @@ void complete_schedule(ScheduleReport& schedule, double sensitivity_percent) {
   if (measured && !schedule.measured) schedule.measured.emplace();
   if (schedule.predicted) complete_side(*schedule.predicted, predicted);
   if (schedule.measured) complete_side(*schedule.measured, measured);
+  if (schedule.kernel_timeline && !schedule.kernels) schedule.kernels = kernel_breakdown(*schedule.kernel_timeline);
   const Timeline* any = predicted ? predicted : measured;
   if (any) {
     if (schedule.ranks == 0) schedule.ranks = any->ranks;

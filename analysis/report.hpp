@@ -30,6 +30,14 @@ Table idle_table(const ScheduleReport& schedule);
 /// What lies on the critical path, and what faster parts would gain.
 Table path_table(const ReportModel& model, const ScheduleReport& schedule);
 
+/// Per rank, stage and kind: what ops consist of, as `KernelGroup` defines it, per op and as shares of the ops' time.
+/// No rows without `kernels`.
+Table kernel_table(const ScheduleReport& schedule);
+/// The kernels that take most time.
+Table longest_kernels_table(const ScheduleReport& schedule);
+/// What the columns of both mean.
+extern const char* const kKernelCaption;
+
 std::string report_markdown(const ReportModel& model);
 /// `{"schema_version": 1, "title", ..., "results": [...]}`; times in integer nanoseconds.
 std::string report_json(const ReportModel& model);
@@ -48,5 +56,8 @@ std::string percent(double fraction);
 std::string times(double factor);
 std::string points(double percentage_points);
 std::string bytes_text(std::int64_t bytes);
+/// The idle fraction, and the memory of the rank that needs most; empty where not known.
+std::string idle_text(const SideNumbers& side);
+std::string peak_text(const SideNumbers& side);
 
 }  // namespace bubblescope

@@ -55,6 +55,23 @@ Json json_of(const SideNumbers& side) {
   return json;
 }
 
+Json json_of(const std::vector<KernelUse>& uses) {
+  Json list = Json::array();
+  for (const KernelUse& use : uses) list.push_back({{"name", use.name}, {"launches", use.launches}, {"ns", use.time}});
+  return list;
+}
+
+Json json_of(const KernelBreakdown& breakdown) {
+  Json groups = Json::array();
+  for (const KernelGroup& g : breakdown.groups) {
+    groups.push_back({{"rank", g.rank}, {"stage", g.stage}, {"kind", mnemonic(g.kind)}, {"ops", g.ops}, {"kernels", g.kernels},
+                      {"copies", g.copies}, {"bytes", g.bytes}, {"op_ns", g.op_time}, {"kernel_ns", g.kernel_time}, {"copy_ns", g.copy_time},
+                      {"gap_ns", g.gap_time}, {"issuing_ns", g.issuing_time}, {"outside_ns", g.outside_time}, {"launch_bound", g.launch_bound()},
+                      {"longest", json_of(g.longest)}});
+  }
+  return {{"groups", std::move(groups)}, {"longest", json_of(breakdown.longest)}};
+}
+
 Json json_of(const ScheduleReport& s) {
   Json json = {{"label", s.label}, {"schedule", s.schedule}, {"ranks", s.ranks}, {"microbatches", s.microbatches}};
   json["samples"] = s.samples > 0 ? Json(s.samples) : Json(nullptr);
@@ -63,6 +80,7 @@ Json json_of(const ScheduleReport& s) {
   json["measured"] = s.measured ? json_of(*s.measured) : Json(nullptr);
   json["error"] = {{"iteration", maybe(s.error)}, {"idle_points", maybe(s.idle_points)}};
   json["comparison"] = s.comparison ? comparison_json(*s.comparison) : Json(nullptr);
+  if (s.kernels) json["kernels"] = json_of(*s.kernels);
   json["sensitivity"] = Json::array();
   for (const Sensitivity& gain : s.sensitivity) {
     json["sensitivity"].push_back({{"what", gain.what}, {"makespan_ns", gain.makespan}, {"gain_ns", gain.gain}});

@@ -11,6 +11,7 @@
 #include "analysis/compare.hpp"
 #include "analysis/critical_path.hpp"
 #include "analysis/idle.hpp"
+#include "analysis/kernels.hpp"
 #include "sim/core/quartiles.hpp"
 #include "sim/core/timeline.hpp"
 
@@ -51,6 +52,8 @@ struct ScheduleReport {
   std::optional<double> error;        ///< (predicted - measured) / measured iteration time
   std::optional<double> idle_points;  ///< predicted - measured idle fraction, in percentage points
   std::optional<Comparison> comparison;
+  std::optional<Timeline> kernel_timeline;   ///< of a run of its own, which recorded kernels
+  std::optional<KernelBreakdown> kernels;    ///< of it
   std::vector<Sensitivity> sensitivity;  ///< of the predicted Timeline
   std::optional<PublishedFigure> published;
 };

@@ -26,29 +26,14 @@ std::string bytes_text(std::int64_t bytes) {
                                              : fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
-namespace {
-
-// Leaves out columns in which no row has anything (the first always stays).
-Table without_empty_columns(const Table& table) {
-  Table result;
-  result.rows.resize(table.rows.size());
-  for (std::size_t c = 0; c < table.columns.size(); ++c) {
-    const bool used = c == 0 || std::any_of(table.rows.begin(), table.rows.end(), [&](const auto& row) {
-      return c < row.size() && !row[c].empty();
-    });
-    if (!used) continue;
-    result.columns.push_back(table.columns[c]);
-    for (std::size_t r = 0; r < table.rows.size(); ++r) {
-      result.rows[r].push_back(c < table.rows[r].size() ? table.rows[r][c] : "");
-    }
-  }
-  return result;
-}
+std::string idle_text(const SideNumbers& side) { return side.idle_fraction >= 0 ? percent(side.idle_fraction) : ""; }
 
 std::string peak_text(const SideNumbers& side) {
   if (side.peak_bytes.empty()) return "";
   return bytes_text(*std::max_element(side.peak_bytes.begin(), side.peak_bytes.end()));
 }
+
+namespace {
 
 // `663 to 670 ms (n=5)`: the unit once where both have the same.
 std::string range_text(const Quartiles& spread) {
@@ -60,7 +45,6 @@ std::string range_text(const Quartiles& spread) {
 }
 
 std::string speedup_text(const SideNumbers& side) { return side.speedup ? times(*side.speedup) : ""; }
-std::string idle_text(const SideNumbers& side) { return side.idle_fraction >= 0 ? percent(side.idle_fraction) : ""; }
 
 double share(Nanos part, Nanos whole) { return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0; }
 

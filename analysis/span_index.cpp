@@ -19,6 +19,11 @@ bool is_busy(const Timeline& timeline, const Span& span) {
   return stream == StreamKind::compute || stream == StreamKind::worker;
 }
 
+bool is_part(const Timeline& timeline, const Span& span) {
+  const StreamKind stream = timeline.tracks[span.track].stream;
+  return !span.has_op && (stream == StreamKind::kernel || (stream == StreamKind::copy && span.waited_for >= 0));
+}
+
 std::vector<Op> ops_of(const Timeline& timeline, const Span& span) {
   if (!span.has_op) return {};
   if (!is_compound(span.op.kind)) return {span.op};

@@ -15,6 +15,9 @@ namespace bubblescope {
 /// worker track.
 bool is_busy(const Timeline& timeline, const Span& span);
 
+/// Whether a span is a kernel, copy or fill that an op consists of: `waited_for` is that op.
+bool is_part(const Timeline& timeline, const Span& span);
+
 /// The rank a span's track belongs to.
 inline Rank rank_of(const Timeline& timeline, const Span& span) { return timeline.tracks[span.track].rank; }
 

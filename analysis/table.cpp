@@ -143,6 +143,22 @@ std::size_t display_width(std::string_view text) {
   return width;
 }
 
+Table without_empty_columns(const Table& table) {
+  Table result;
+  result.rows.resize(table.rows.size());
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    const bool used = c == 0 || std::any_of(table.rows.begin(), table.rows.end(), [&](const auto& row) {
+      return c < row.size() && !row[c].empty();
+    });
+    if (!used) continue;
+    result.columns.push_back(table.columns[c]);
+    for (std::size_t r = 0; r < table.rows.size(); ++r) {
+      result.rows[r].push_back(c < table.rows[r].size() ? table.rows[r][c] : "");
+    }
+  }
+  return result;
+}
+
 std::string to_text(const Table& table) {
   const auto line = [](const std::vector<std::string>& cells) {
     std::string out;

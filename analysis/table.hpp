@@ -25,6 +25,9 @@ struct Table {
 /// emoji two. Control characters count as nothing.
 std::size_t display_width(std::string_view text);
 
+/// Without the columns in which no row has anything; the first always stays.
+Table without_empty_columns(const Table& table);
+
 /// Columns aligned with two spaces between them, a rule under the titles, no trailing spaces.
 /// Titles wider than what is under them are broken at their spaces. Line breaks and control characters in cells become spaces.
 std::string to_text(const Table& table);
