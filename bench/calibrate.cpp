@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "analysis/report.hpp"
 #include "analysis/table.hpp"
 #include "bench/commands.hpp"
 #include "bench/torch_backend.hpp"
@@ -44,13 +45,21 @@ int calibrate_scenario(const Options& options, const CommandLine& line) {
     fmt::print("{}", profile_to_json(result.profile));
   } else {
     for (const Measurement& measurement : result.profile.measurements) {
-      Table table{{{"stage", Align::right}, {"op", Align::left}, {"alone", Align::right}, {"± spread", Align::right}, {"busy", Align::right}, {"± spread", Align::right}, {"busy/alone", Align::right}, {"samples", Align::right}}, {}};
+      Table table{{{"stage", Align::right}, {"op", Align::left}, {"alone", Align::right}, {"± spread", Align::right}, {"busy", Align::right}, {"± spread", Align::right}, {"busy/alone", Align::right}, {"samples", Align::right}, {"host", Align::right}}, {}};
       for (const MeasuredOp& op : measurement.ops) {
         table.rows.push_back({std::to_string(op.stage), std::string(mnemonic(op.kind)), format_duration(op.alone.median), format_duration(op.alone.spread()),
                               op.busy.count ? format_duration(op.busy.median) : "-", op.busy.count ? format_duration(op.busy.spread()) : "-",
-                              op.busy.count ? fmt::format("{:.2f}", op.busy_factor()) : "-", std::to_string(op.alone.count)});
+                              op.busy.count ? fmt::format("{:.2f}", op.busy_factor()) : "-", std::to_string(op.alone.count), op.host.count ? format_duration(op.host.median) : ""});
       }
-      fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(table));
+      fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(without_empty_columns(table)));
+    }
+    if (!result.profile.device.empty()) fmt::print("{}\n", result.profile.device);
+    if (!result.profile.transfers.empty()) {
+      Table transfers{{{"message", Align::right}, {"time", Align::right}, {"± spread", Align::right}, {"samples", Align::right}}, {}};
+      for (const MeasuredTransfer& transfer : result.profile.transfers) {
+        transfers.rows.push_back({bytes_text(transfer.bytes), format_duration(transfer.time.median), format_duration(transfer.time.spread()), std::to_string(transfer.time.count)});
+      }
+      fmt::print("{}\n", to_text(transfers));
     }
     fmt::print("hand-over between ranks {}, barrier {}\n", format_duration(result.profile.link_latency), format_duration(result.profile.sync));
   }

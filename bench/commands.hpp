@@ -23,6 +23,7 @@ void add_list(CommandLine& line);
 void add_check(CommandLine& line);
 void add_predict(CommandLine& line);
 void add_run(CommandLine& line);
+void add_campaign(CommandLine& line);
 void add_calibrate(CommandLine& line);
 void add_compare(CommandLine& line);
 void add_report(CommandLine& line);

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "analysis/report.hpp"
 #include "sim/core/error.hpp"
 #include "sim/lower/send_recv.hpp"
@@ -10,8 +12,9 @@
 namespace bubblescope {
 
 std::vector<ScheduleConfig> chosen_schedules(const Scenario& scenario, const ScheduleFlags& flags) {
+  const std::string asked = !flags.options.empty() ? flags.options.begin()->first : flags.recompute.empty() ? "" : "recompute";
   if (flags.schedule.empty()) {
-    if (!flags.options.empty()) throw InputError(fmt::format("--{} needs --schedule: a scenario's schedules have their options in the file", flags.options.begin()->first));
+    if (!asked.empty()) throw InputError(fmt::format("--{} needs --schedule: a scenario's schedules have their options in the file", asked));
     return scenario.schedules;
   }
   const auto names = schedule_names(flags.schedule);
@@ -21,18 +24,18 @@ std::vector<ScheduleConfig> chosen_schedules(const Scenario& scenario, const Sch
     bool found = false;
     if (flags.options.empty()) {
       // The scenario's own entries of that name, with the options it gives them.
-      for (const ScheduleConfig& config : scenario.schedules) {
+      for (ScheduleConfig config : scenario.schedules) {
         if (config.name != name) continue;
-        chosen.push_back(config);
+        if (!flags.recompute.empty()) {
+          const bool own = config.label != config.default_label();
+          config.recompute = flags.recompute;
+          config.label = own ? fmt::format("{} recompute={}", config.label, flags.recompute) : config.default_label();
+        }
+        chosen.push_back(std::move(config));
         found = true;
       }
     }
-    if (found) continue;
-    ScheduleConfig config;
-    config.name = name;
-    config.options = options_of(name, flags.options);
-    config.label = label_of(name, flags.options);
-    chosen.push_back(std::move(config));
+    if (!found) chosen.push_back(config_of(name, flags));
   }
   return chosen;
 }

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   add_check(line);
   add_predict(line);
   add_run(line);
+  add_campaign(line);
   add_calibrate(line);
   add_compare(line);
   add_report(line);

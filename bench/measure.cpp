@@ -28,6 +28,8 @@ struct Rounds {
   double loss = 0;                                ///< newest of the last rank
   std::vector<std::shared_ptr<const void>> state; ///< rank -> snapshot, so that training goes on
   std::string failure;  ///< why there are no more
+  std::optional<Timeline> kernels;
+  std::string kernels_note;
 
   std::size_t complete(bool executed) const { return executed ? timelines.size() : calibrations.size(); }
 };
@@ -56,6 +58,9 @@ class Session {
     MeasuredRun result;
     result.rounds = complete;
     result.stopped = stopped() && complete < scenario_.run.repeats;
+    if (execute_too && scenario_.run.kernels) {
+      for (std::size_t e = 0; e < experiments_.size(); ++e) record_kernels(e);
+    }
     collect(result, execute_too);
     return result;
   }
@@ -77,6 +82,9 @@ class Session {
       // lie makes some ops faster or slower for as long as the devices live, hence new ones each round.
       const auto backend = make_backend_(experiments_[e]);
       Ranks ranks(*backend, experiments_[e].program, cores_);
+      const BackendDescription description = backend->describe();
+      device_ = description.device;
+      software_ = description.versions;
       return calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
     } catch (const InputError&) {
       throw;
@@ -91,6 +99,8 @@ class Session {
     say("calibrating " + experiment.config.label);
     CalibrateOptions options;
     options.rounds = std::max(1, (kCalibrations + static_cast<std::int32_t>(scenario_.run.repeats) - 1) / static_cast<std::int32_t>(scenario_.run.repeats));
+    options.noise = scenario_.run.noise;
+    options.longest = scenario_.run.calibrate_for;
     options.cores = cores_;
     options.stop = options_.stop;
     Calibration calibration = calibrate(experiment.program, ranks, options);
@@ -103,22 +113,58 @@ class Session {
   bool execute_once(std::size_t e, Ranks& ranks) {
     Rounds& rounds = rounds_[e];
     say("running " + experiments_[e].config.label);
+    Execution execution = go_on(e, ranks, false);
+    rounds.next_iteration = execution.next_iteration;
+    said();
+    if (execution.stopped) return false;
+    rounds.timelines.push_back(std::move(execution.timeline));
+    keep_state(experiments_[e].program, ranks, rounds);
+    return true;
+  }
+
+  /// Warm-up and measured iterations, of which the Timeline shows the latter, from the state that training has reached.
+  Execution go_on(std::size_t e, Ranks& ranks, bool kernels) {
+    const Rounds& rounds = rounds_[e];
     ExecuteOptions options;
     options.iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
     options.first_iteration = rounds.next_iteration;
     options.cores = cores_;
     options.stop = options_.stop;
+    options.kernels = kernels;
     if (imitated_) options.network = cluster_;
     ranks.each([&](Rank r, Device& device) {
       if (!rounds.state.empty() && rounds.state[static_cast<std::size_t>(r)]) device.restore(rounds.state[static_cast<std::size_t>(r)]);
     });
     Execution execution = execute(experiments_[e].program, ranks, options);
-    rounds.next_iteration = execution.next_iteration;
-    said();
-    if (execution.stopped) return false;
-    rounds.timelines.push_back(cut_iterations(execution.timeline, static_cast<std::int32_t>(scenario_.run.warmup)));
-    keep_state(experiments_[e].program, ranks, rounds);
-    return true;
+    if (!execution.stopped) execution.timeline = cut_iterations(execution.timeline, static_cast<std::int32_t>(scenario_.run.warmup));
+    return execution;
+  }
+
+  /// On devices of its own, so that whatever they prepare (CUDA graphs) is prepared while kernels are recorded.
+  void record_kernels(std::size_t e) {
+    Rounds& rounds = rounds_[e];
+    if (rounds.timelines.empty() || !rounds.failure.empty()) return;
+    const std::string& label = experiments_[e].config.label;
+    rounds.kernels_note = fmt::format("{}: no kernels were recorded: interrupted", label);
+    if (stopped()) return;
+    say("recording kernels of " + label);
+    try {
+      const auto backend = make_backend_(experiments_[e]);
+      Ranks ranks(*backend, experiments_[e].program, cores_);
+      Execution execution = go_on(e, ranks, true);
+      said();
+      if (execution.stopped) return;
+      rounds.kernels = std::move(execution.timeline);
+      rounds.kernels->label = "kernels";
+      rounds.kernels_note.clear();
+      if (execution.kernels_lost > 0) rounds.kernels_note = fmt::format("{}: {} records of kernels were lost; gaps may be less than shown.", label, execution.kernels_lost);
+      if (execution.kernels_shifted != 0) {
+        rounds.kernels_note += fmt::format("{}{}: kernels were moved by up to {} to lie in their ops, as their clock and that of the ops' events differ.", rounds.kernels_note.empty() ? "" : " ", label,
+                                           format_duration(std::abs(execution.kernels_shifted)));
+      }
+    } catch (const std::exception& error) {
+      rounds.kernels_note = fmt::format("{}: no kernels were recorded: {}", label, error.what());
+    }
   }
 
   /// What the ranks' devices have of a machine that they share. Of a GPU: one part each, or all the same one. Ops on
@@ -141,7 +187,7 @@ class Session {
   Summary predict(const Experiment& experiment, const Measurement& measurement, const Network& network) const {
     const StageCosts costs = with_bytes_of(stage_costs(measurement), experiment.costs);
     Cluster cluster = cluster_;
-    if (!imitated_) cluster.link = {network.handover, 0};
+    if (!imitated_) cluster.link = {network.handover, network.bandwidth};
     cluster.sync = network.sync;
     const auto iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
     const Simulation run = simulate(repeat_iterations(experiment.program, iterations), costs, cluster);
@@ -179,12 +225,19 @@ class Session {
     profile.cpu = cpu_model();
     profile.cores = static_cast<std::int32_t>(available_core_list().size());
     profile.versions = versions();
+    profile.versions.insert(software_.begin(), software_.end());
     std::vector<Nanos> handovers, syncs;
     for (const Network& network : networks) {
       handovers.push_back(network.handover);
       syncs.push_back(network.sync);
     }
+    profile.device = device_;
     profile.link_latency = quartiles(handovers).median;
+    // The schedules' links are the same ones.
+    if (!networks.empty()) {
+      profile.link_bandwidth = networks.front().bandwidth;
+      profile.transfers = networks.front().transfers;
+    }
     profile.sync = quartiles(syncs).median;
   }
 
@@ -214,6 +267,8 @@ class Session {
     Timeline timeline = std::move(rounds_[e].timelines[middle]);
     measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), std::move(timeline), per_unit);
     measured.loss = rounds_[e].loss;
+    measured.kernels = std::move(rounds_[e].kernels);
+    measured.kernels_note = rounds_[e].kernels_note;
   }
 
   const Scenario& scenario_;
@@ -222,6 +277,8 @@ class Session {
   const MeasureOptions& options_;
   std::vector<std::vector<int>> cores_;
   Cluster cluster_;
+  std::string device_;                           ///< what computes, where it is not the processor
+  std::map<std::string, std::string> software_;  ///< the backend's versions
   bool imitated_ = false;  ///< the null backend: transfers take what the cluster's link says
   std::vector<Rounds> rounds_;
 };

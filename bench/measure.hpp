@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct Measured {
   Quartiles iteration_predicted;       ///< predicted from each round's own calibration
   double idle_low = 0, idle_high = 0;  ///< measured idle fraction: quartiles over the rounds
   double loss = 0;                     ///< newest loss of the last rank; NaN where there is none
+  std::optional<Timeline> kernels;     ///< of a run after all rounds, with kernels; nothing else here comes from it
+  std::string kernels_note;            ///< what is to be known of it, or why there is none
 
   Nanos predicted_iteration() const { return predicted.bubbles.period; }
   /// (predicted - measured) / measured iteration time.
@@ -68,8 +71,9 @@ std::vector<std::vector<int>> resolve_cores(const Scenario& scenario);
 /// which may be nothing. A schedule that fails drops out, the others go on.
 MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
-/// Rounds of (calibrate, execute) over all experiments; predictions from the calibrations' medians.
-/// Stops and fails likewise.
+/// Rounds of (calibrate, execute) over all experiments; predictions from the calibrations' medians. Then, where the
+/// scenario asks for kernels, one run of each that records them. Stops and fails likewise; a failure to record
+/// kernels is a note.
 MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
 }  // namespace bubblescope

@@ -24,29 +24,41 @@ Quartiles pooled(const std::vector<Quartiles>& rounds) {
 }  // namespace
 
 Measurement pool_ops(Measurement measurement, std::span<const Calibration> rounds) {
-  std::map<std::pair<Stage, Kind>, std::pair<std::vector<Quartiles>, std::vector<Quartiles>>> ops;
-  std::map<std::pair<Stage, Kind>, std::int32_t> launches;
+  struct Lists {
+    std::vector<Quartiles> alone, busy, host;
+    std::int32_t launches = 0;
+  };
+  std::map<std::pair<Stage, Kind>, Lists> ops;
   for (const Calibration& round : rounds) {
     for (const MeasuredOp& op : round.ops) {
-      auto& [alone, busy] = ops[{op.stage, op.kind}];
-      alone.push_back(op.alone);
-      busy.push_back(op.busy);
-      launches[{op.stage, op.kind}] = op.launches;
+      Lists& lists = ops[{op.stage, op.kind}];
+      lists.alone.push_back(op.alone);
+      lists.busy.push_back(op.busy);
+      lists.host.push_back(op.host);
+      lists.launches = op.launches;
     }
   }
-  for (const auto& [key, quartile_lists] : ops) {
-    measurement.ops.push_back({key.first, key.second, pooled(quartile_lists.first), pooled(quartile_lists.second), launches[key]});
+  for (const auto& [key, lists] : ops) {
+    measurement.ops.push_back({key.first, key.second, pooled(lists.alone), pooled(lists.busy), lists.launches, pooled(lists.host)});
   }
   return measurement;
 }
 
 Network pool_network(std::span<const Calibration> rounds) {
   std::vector<Quartiles> handover, sync;
+  std::map<std::int64_t, std::vector<Quartiles>> by_size;
   for (const Calibration& round : rounds) {
     handover.push_back(round.handover);
     sync.push_back(round.sync);
+    for (const MeasuredTransfer& transfer : round.transfers) by_size[transfer.bytes].push_back(transfer.time);
   }
-  return {pooled(handover).median, pooled(sync).median};
+  Network network{.handover = pooled(handover).median, .sync = pooled(sync).median};
+  for (const auto& [bytes, times] : by_size) network.transfers.push_back({bytes, pooled(times)});
+  if (network.transfers.empty()) return network;
+  const Link link = fit_link(network.transfers);
+  network.handover = link.latency;
+  network.bandwidth = link.bandwidth;
+  return network;
 }
 
 }  // namespace bubblescope

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "backend/calibrate.hpp"
 #include "sim/core/profile.hpp"
@@ -10,8 +11,10 @@ namespace bubblescope {
 
 /// What sending costs besides the ops, medians over rounds.
 struct Network {
-  Nanos handover = 0;
+  Nanos handover = 0;  ///< of a message of no size
+  double bandwidth = 0;  ///< bytes/s; 0: infinite
   Nanos sync = 0;
+  std::vector<MeasuredTransfer> transfers{};  ///< by size
 };
 
 /// `measurement` with the ops of all rounds: the median over rounds, quartile by quartile, so that a

@@ -13,6 +13,7 @@
 #include "bench/schedule_flags.hpp"
 #include "sim/core/error.hpp"
 #include "sim/lower/read_program.hpp"
+#include "sim/lower/recompute.hpp"
 #include "sim/scenario/build.hpp"
 
 namespace bubblescope {
@@ -36,12 +37,12 @@ std::vector<Wanted> wanted_of(const Options& options, const std::optional<Scenar
   std::vector<Wanted> wanted;
   const ScheduleFlags& flags = options.flags;
   if (!options.program.empty()) {
-    wanted.push_back({options.program, options.program, [&] { return make_case(options.program, options.program, read_program(options.program), flags); }});
+    wanted.push_back({options.program, options.program, [&] { return make_case(options.program, options.program, with_recompute(read_program(options.program), flags.recompute), flags); }});
   } else if (!scenario) {
     const auto names = schedule_names(flags.schedule);
     require_options_used(names, flags.options);
     for (const std::string& name : names) {
-      const std::string label = label_of(name, flags.options);
+      const std::string label = config_of(name, flags).label;
       wanted.push_back({label, name, [&flags, name, label] { return make_case(label, name, generate_from_flags(name, flags), flags); }});
     }
   } else {

@@ -89,8 +89,14 @@ void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& ex
 std::string nothing_measured(const MeasuredRun& run) {
   if (!run.schedules.empty()) return {};
   if (!run.failures.empty()) {
+    // All for the same reason, most of the time.
+    std::vector<std::pair<std::string, std::vector<std::string>>> labels_of;
+    for (const FailedSchedule& failed : run.failures) {
+      const auto known = std::find_if(labels_of.begin(), labels_of.end(), [&](const auto& entry) { return entry.first == failed.failure; });
+      (known != labels_of.end() ? *known : labels_of.emplace_back(failed.failure, std::vector<std::string>{})).second.push_back(failed.config.label);
+    }
     std::vector<std::string> why;
-    for (const FailedSchedule& failed : run.failures) why.push_back(fmt::format("{}: {}", failed.config.label, failed.failure));
+    for (const auto& [failure, labels] : labels_of) why.push_back(fmt::format("{}: {}", fmt::join(labels, ", "), failure));
     return fmt::format("{}", fmt::join(why, "; "));
   }
   return "interrupted before one schedule was measured";

@@ -29,6 +29,7 @@ struct Options {
   bool seed_given = false;
   bool train = false;
   bool resume = false;
+  bool kernels = false;
   bool json = false;
 };
 
@@ -79,7 +80,9 @@ void print_results(const MeasuredRun& run) {
 }
 
 int run(const Options& options, const CommandLine& line) {
-  Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
+  std::vector<std::string> overrides = options.flags.overrides;
+  if (options.kernels) overrides.push_back("run.kernels=true");
+  Scenario scenario = read_scenario(options.scenario, overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   if (options.seed_given) scenario.seed = options.seed;
   need_backend(scenario.backend.name, line.arguments);
@@ -91,7 +94,7 @@ int run(const Options& options, const CommandLine& line) {
   }
   if (!options.out.empty()) require_writable(options.out);
 
-  Progress progress("running", static_cast<std::int64_t>(experiments.size()) * 2 * scenario.run.repeats);
+  Progress progress("running", static_cast<std::int64_t>(experiments.size()) * (2 * scenario.run.repeats + (scenario.run.kernels ? 1 : 0)));
   MeasureOptions measure;
   measure.stop = interrupt.flag();
   measure.progress = [&](const std::string& what) { progress.label(what); };
@@ -121,10 +124,14 @@ int run(const Options& options, const CommandLine& line) {
   if (options.json) {
     print_results(result);
   } else {
+    if (!result.profile.device.empty()) fmt::print("{}\n\n", result.profile.device);
     fmt::print("{}\n{}\n", to_text(summary_table(model)), to_text(utilisation_table(model)));
     for (const ScheduleReport& schedule : model.schedules) {
       if (!schedule.failure.empty()) continue;
       fmt::print("Idle time of {}\n{}\n", schedule.label, to_text(idle_table(schedule)));
+      if (const Table kernels = kernel_table(schedule); !kernels.rows.empty()) {
+        fmt::print("Kernels, copies and gaps of ops of {}\n{}\n{}\n", schedule.label, to_text(kernels), to_text(longest_kernels_table(schedule)));
+      }
     }
     for (const auto& file : written) fmt::print("{}\n", file.string());
   }
@@ -147,7 +154,8 @@ void add_run(CommandLine& line) {
   command->add_option("--out", options->out, "Folder for timelines, calibration and report")->type_name("DIR");
   command->add_option("--repeats", options->repeats, "Rounds of calibration and run; default: the scenario's")->check(CLI::Range(1, 1000));
   command->add_option_function<std::uint64_t>("--seed", [options](const std::uint64_t& seed) { options->seed = seed, options->seed_given = true; }, "Instead of the scenario's");
-  command->add_flag("--train", options->train, "Train for the scenario's epochs, with evaluation and checkpoints, instead of measuring");
+  auto* const kernels = command->add_flag("--kernels", options->kernels, "On GPUs: one more run of every schedule, which records kernels and is not measured");
+  command->add_flag("--train", options->train, "Train for the scenario's epochs, with evaluation and checkpoints, instead of measuring")->excludes(kernels);
   command->add_flag("--resume", options->resume, "With --train: go on from the checkpoint in the folder");
   add_option_flags(*command, options->flags);
   command->add_flag("--json", options->json, "As JSON");

@@ -38,7 +38,8 @@ void remove_stale(const std::filesystem::path& file) {
 }
 
 std::string machine_text(const CostProfile& profile) {
-  std::string text = fmt::format("{}, {} cores", profile.cpu, profile.cores);
+  std::string text = profile.device.empty() ? "" : profile.device + "; ";
+  text += fmt::format("{}, {} cores", profile.cpu, profile.cores);
   for (const auto& [software, version] : profile.versions) text += fmt::format("; {} {}", software, version);
   return text;
 }
@@ -79,7 +80,11 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
                                     run.rounds, scenario.run.warmup, scenario.run.iterations));
   model.partial = run.stopped || !run.failures.empty();
   if (run.stopped) model.notes.push_back(fmt::format("The run was interrupted after {} of {} rounds.", run.rounds, scenario.run.repeats));
+  if (scenario.run.kernels) {
+    model.notes.push_back("Kernels were recorded in one more run of every schedule after all rounds, because recording slows it: predictions, iteration times, idle times and errors come from the rounds alone.");
+  }
   for (const Measured& measured : run.schedules) {
+    if (!measured.kernels_note.empty()) model.notes.push_back(measured.kernels_note);
     ScheduleReport report;
     report.label = measured.experiment.config.label;
     report.schedule = measured.experiment.config.name;
@@ -88,6 +93,7 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
     report.samples = measured.experiment.iteration_samples;
     report.predicted_timeline = measured.predicted.timeline;
     report.measured_timeline = measured.measured.timeline;
+    report.kernel_timeline = measured.kernels;
     report.predicted.emplace();
     report.predicted->iteration = measured.predicted_iteration();
     report.measured.emplace();
@@ -115,16 +121,23 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
 
 namespace {
 
+/// Paths of a folder that may not be there.
+std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder) {
+  std::error_code none;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none)) files.push_back(entry.path());
+  return files;
+}
+
 /// Removes the files of an earlier run; timelines too, since this run may have other schedules.
 void clear_run_folder(const std::filesystem::path& folder) {
   for (const char* name : {"run.json", "report.html", "report.md", "report.json", "profile.json", "unfinished.profile.json"}) remove_stale(folder / name);
-  std::error_code none;
-  std::vector<std::filesystem::path> timelines;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "timelines", none)) {
-    const std::string name = entry.path().filename().string();
-    if (name.ends_with(".predicted.json") || name.ends_with(".measured.json")) timelines.push_back(entry.path());
-  }
+  std::vector<std::filesystem::path> timelines = files_in(folder / "timelines");
+  std::erase_if(timelines, [](const auto& file) { return !file.string().ends_with(".predicted.json") && !file.string().ends_with(".measured.json"); });
   for (const auto& file : timelines) remove_stale(file);
+  for (const auto& file : files_in(folder / "kernels")) {
+    if (file.extension() == ".json") remove_stale(file);
+  }
 }
 
 void write_files(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
@@ -143,6 +156,11 @@ void write_files(const std::filesystem::path& folder, const ReportModel& model, 
     };
     side("predicted", schedule.predicted_timeline, schedule.predicted);
     side("measured", schedule.measured_timeline, schedule.measured);
+    if (schedule.kernel_timeline) {
+      const std::string file = fmt::format("kernels/{}.json", *stem);
+      write_timeline(*schedule.kernel_timeline, folder / file);
+      entry["kernels"] = file;
+    }
     schedules.push_back(std::move(entry));
     ++stem;
   }
@@ -165,9 +183,11 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
     throw;
   }
   clear_run_folder(folder);
-  std::filesystem::create_directories(folder / "timelines", error);
   std::vector<std::filesystem::path> files = {"profile.json"};
-  for (const auto& entry : std::filesystem::directory_iterator(staged / "timelines", error)) files.push_back(std::filesystem::path("timelines") / entry.path().filename());
+  for (const char* part : {"timelines", "kernels"}) {
+    if (std::filesystem::exists(staged / part, error)) std::filesystem::create_directories(folder / part, error);
+    for (const auto& file : files_in(staged / part)) files.push_back(std::filesystem::path(part) / file.filename());
+  }
   files.push_back("run.json");
   error.clear();
   for (const auto& file : files) {
@@ -213,6 +233,7 @@ ReportModel read_run_folder(const std::filesystem::path& folder) {
       };
       side("predicted", schedule.predicted_timeline, schedule.predicted);
       side("measured", schedule.measured_timeline, schedule.measured);
+      if (entry.contains("kernels")) schedule.kernel_timeline = read_timeline(folder / entry.at("kernels").get<std::string>());
     }
   } catch (const json::exception& error) {
     throw InputError(fmt::format("{}: not a run, or cut short: {}", file.string(), error.what()));

@@ -14,7 +14,7 @@ namespace bubblescope {
 /// The report of a run, timelines included; `complete` (analysis/report.hpp) has not been called yet.
 ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const std::string& command);
 
-/// Writes timelines/, profile.json and, last, run.json. When all of them are whole, those of an earlier run
+/// Writes timelines/, kernels/ (where kernels were recorded), profile.json and, last, run.json. When all of them are whole, those of an earlier run
 /// and its reports make room for them, so the folder never mixes two runs that look like one. Throws
 /// RunError where something cannot be written.
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile);

@@ -9,6 +9,7 @@
 #include "sim/core/cost_list.hpp"
 #include "sim/core/error.hpp"
 #include "sim/lower/passes.hpp"
+#include "sim/lower/recompute.hpp"
 #include "sim/schedules/registry.hpp"
 
 namespace bubblescope {
@@ -70,6 +71,7 @@ void add_option_flags(CLI::App& command, ScheduleFlags& flags) {
         ->group("Schedules' own options")
         ->type_name("");
   }
+  command.add_option("--recompute", flags.recompute, "Stages that keep only the input of a forward and run it again before its backward: 'all', or their places in the chain, 0:2")->type_name("STAGES");
 }
 
 std::vector<std::string> schedule_names(const std::string& text) {
@@ -106,15 +108,20 @@ Program generate_from_flags(const std::string& schedule, const ScheduleFlags& fl
   if (flags.ranks < 0) throw InputError("--ranks is missing: how many devices there are");
   if (flags.microbatches < 0) throw InputError("--microbatches is missing: how many of them one iteration has");
   ScheduleShape shape{flags.ranks, flags.microbatches, options_of(schedule, flags.options)};
-  if (!flags.cost.empty()) shape.costs = [list = parse_cost_list(flags.cost)](const Program& placed) { return stage_costs(list, placed); };
+  if (!flags.cost.empty()) {
+    shape.costs = [list = parse_cost_list(flags.cost), &flags](const Program& placed) { return with_recompute(stage_costs(list, placed), placed, flags.recompute); };
+  }
   if (flags.ranks > 0) shape.cluster = uniform_cluster(flags.ranks, link_of(flags));
-  return generate(find_schedule(schedule), std::move(shape));
+  return with_recompute(generate(find_schedule(schedule), std::move(shape)), flags.recompute);
 }
 
-std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options) {
-  std::string label = schedule;
-  for (const auto& [name, value] : options_of(schedule, options)) label += fmt::format(" {}={}", name, value);
-  return label;
+ScheduleConfig config_of(const std::string& schedule, const ScheduleFlags& flags) {
+  ScheduleConfig config;
+  config.name = schedule;
+  config.options = options_of(schedule, flags.options);
+  config.recompute = flags.recompute;
+  config.label = config.default_label();
+  return config;
 }
 
 void apply_channel(Program& program, const ScheduleFlags& flags) {

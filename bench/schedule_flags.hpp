@@ -17,6 +17,7 @@ struct ScheduleFlags {
   std::int32_t ranks = -1;
   std::int32_t microbatches = -1;
   std::map<std::string, std::string> options;  ///< schedules' own: --queue, --chunks, ...
+  std::string recompute;  ///< stages that run their forwards again: `all`, `0:2`
   std::string cost;
   std::string latency;
   std::string channel;
@@ -36,7 +37,7 @@ void add_channel_flag(CLI::App& command, ScheduleFlags& flags);
 void add_lower_flag(CLI::App& command, ScheduleFlags& flags);
 /// --set, for commands that take a scenario.
 void add_set_flag(CLI::App& command, ScheduleFlags& flags);
-/// One flag per option of any schedule in the registry.
+/// One flag per option of any schedule in the registry, and --recompute.
 void add_option_flags(CLI::App& command, ScheduleFlags& flags);
 
 /// The names given with --schedule, `all` spelled out. Throws InputError on an unknown one.
@@ -49,8 +50,8 @@ void require_options_used(const std::vector<std::string>& schedules, const std::
 /// The schedule's Program as the flags shape it, compute order only.
 Program generate_from_flags(const std::string& schedule, const ScheduleFlags& flags);
 
-/// `schedule option=value ...`.
-std::string label_of(const std::string& schedule, const std::map<std::string, std::string>& options);
+/// The schedule as a scenario would have it that says what the flags say, without microbatches.
+ScheduleConfig config_of(const std::string& schedule, const ScheduleFlags& flags);
 
 /// Puts --channel, if given, on a program whose gradients flow through stages; queues keep their own rules.
 void apply_channel(Program& program, const ScheduleFlags& flags);

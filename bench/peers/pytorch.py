@@ -165,15 +165,20 @@ def pipeline_rank(rank, args, results):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(args.port))
     torch.set_num_threads(args.threads)
     device = torch.device(args.device, rank) if args.device == "cuda" else torch.device("cpu")
+    if args.device == "cuda":
+        torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if args.device == "cuda" else "gloo", rank=rank, world_size=args.stages)
     layers, _ = build(args.model)
     module = cut(layers, args.stages)[rank].to(device)
     schedule = Schedule1F1B(PipelineStage(module, rank, args.stages, device), args.microbatches, loss_fn=F.cross_entropy)
     update = optimizer(args.model, module.parameters())
+    if args.compile:
+        module.compile()
     images, labels = torch.randn(args.batch, 3, 32, 32, device=device), torch.randint(10, (args.batch,), device=device)
 
     def step():
-        schedule.step(*([images] if rank == 0 else []), **({"target": labels} if rank == args.stages - 1 else {}))
+        with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
+            schedule.step(*([images] if rank == 0 else []), **({"target": labels} if rank == args.stages - 1 else {}))
         update.step()
         update.zero_grad(set_to_none=True)
         torch.distributed.barrier()

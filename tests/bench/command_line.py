@@ -86,6 +86,41 @@ class Predict(unittest.TestCase):
         _, (result,) = results("predict", "--schedule", "ppll", "--queue", 0, "--ranks", 2, "--microbatches", 2, "--cost", "F=1,LB=1:5")
         self.assertEqual([rank["span_ns"] for rank in result["ranks_detail"]], [8 * MS, 12 * MS])
 
+    def test_recompute_goes_with_any_schedule_and_its_options(self):
+        # 8 (F + R + B) + 3 (F + B), with R as long as F or as given; the label tells it from the same without.
+        shape = ["predict", "--schedule", "1f1b,zbv", "--ranks", 4, "--microbatches", 8, "--recompute"]
+        for cost, makespan in [("F=1,I=1,W=1", 41), ("F=1,I=1,W=1,R=3", 57)]:
+            code, answers = results(*shape, "all", "--cost", cost)
+            self.assertEqual((code, [answer["label"] for answer in answers]), (0, ["1f1b recompute=all", "zbv recompute=all"]))
+            self.assertEqual(answers[0]["makespan_ns"], makespan * MS)
+        scenario = SOURCE / "scenarios/tiny/1f1b.toml"
+        for asked in [["--schedule", "1f1b", "--recompute", "0"], ["--set", "schedule.1f1b.recompute=[0]"]]:
+            code, (result,) = results("predict", scenario, *asked)
+            self.assertEqual((code, result["makespan_ns"]), (0, 37 * MS))
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "one.csv"
+            file.write_text("0F0,0B0\n1F0,1B0\n")
+            _, (result,) = results("predict", "--program", file, "--cost", "F=1,B=2,R=5", "--recompute", "1")
+            self.assertEqual(result["makespan_ns"], (1 + 1 + 5 + 2 + 2) * MS)
+        answer = run("export", "--schedule", "gpipe", "--ranks", 1, "--microbatches", 2, "--recompute", "all", "--as", "psched")
+        self.assertIn("0F0,0F1,0R0,0B0,0R1,0B1", answer.stdout)
+
+    def test_recompute_says_what_it_cannot_do(self):
+        shape = ["predict", "--ranks", 2, "--microbatches", 4, *SLOTS, "--schedule"]
+        for schedule, stages, text in [("1f1b", "2", "recompute names stage 2; expected stages from 0 to 1"), ("1f1b", "some", "expected all, or stages such as 0:2"),
+                                       ("interlocking", "all", "schedule 'interlocking' cannot recompute")]:
+            answer = run(*shape, schedule, "--recompute", stages)
+            self.assertEqual(answer.returncode, 2)
+            self.assertIn(text, answer.stderr)
+        # Of all schedules those that cannot are skipped.
+        code, answers = results(*shape, "all", "--recompute", "all")
+        self.assertEqual(code, 0)
+        self.assertEqual([answer["label"] for answer in answers if "cannot recompute" in (answer["skipped"] or "")],
+                         ["interlocking recompute=all", "overlapping-local recompute=all"])
+        answer = run("predict", SOURCE / "scenarios/tiny/1f1b.toml", "--recompute", "all")
+        self.assertEqual(answer.returncode, 2)
+        self.assertIn("--recompute needs --schedule", answer.stderr)
+
     def test_a_deadlock_is_shown_with_its_cycle_and_exit_code_1(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "bad.csv"
@@ -331,6 +366,15 @@ class Check(unittest.TestCase):
 
 
 class Run(unittest.TestCase):
+    def test_kernels_are_refused_where_the_backend_has_none(self):
+        for more in [["--kernels"], ["--set", "run.kernels=true"]]:
+            answer = run("run", SOURCE / "scenarios/tiny/gpipe.toml", *more)
+            self.assertEqual(answer.returncode, 2)
+            self.assertIn("--set run.kernels=true: the backend 'null' cannot record kernels; expected backend.name = \"cuda\"", answer.stderr)
+        answer = run("run", SOURCE / "scenarios/tiny/gpipe.toml", "--kernels", "--train")
+        self.assertEqual(answer.returncode, 2)
+        self.assertIn("--kernels", answer.stderr)
+
     def test_a_run_leaves_a_folder_from_which_reports_are_made_again(self):
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "out"

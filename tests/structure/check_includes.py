@@ -27,7 +27,7 @@ ALLOWED = {
 # Libraries that only some folders may see. A pattern of the include -> folders it is kept to.
 LIBRARIES = [
     (r"(torch|ATen|c10)/", ["backend/torch", "backend/cuda", "bench", "tests"]),
-    (r"(cuda|nccl|nvrtc|cublas|cudnn)\w*\.h$", ["backend/cuda", "bench", "tests"]),
+    (r"(cuda|cupti|nccl|nvrtc|cublas|cudnn)\w*\.h$", ["backend/cuda", "bench", "tests"]),
     (r"toml\+\+/", ["sim/scenario"]),
     (r"boost/", ["analysis"]),
     (r"sqlite3\.h$", ["analysis", "tests"]),
@@ -114,6 +114,7 @@ PLANTED = [
     ("sim/engine/a.cpp", '#include "b.hpp"\n', "is no file"),
     ("sim/engine/a.cpp", "#include <sim/core/b.hpp>\n", "use quotes"),
     ("sim/core/a.cpp", "#include <torch/torch.h>\n", "may not include <torch"),
+    ("backend/a.cpp", "#include <cupti.h>\n", "may not include <cupti"),
     ("sim/core/a.cpp", "  #  include <toml++/toml.h>\n", "may not include <toml"),
     ("backend/torch/a.cpp", "#include <cuda_runtime.h>\n", "may not include <cuda"),
     ("sim/unknown/a.cpp", "", "no layer"),
