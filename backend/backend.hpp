@@ -80,7 +80,8 @@ class Device {
 
 /// What a backend computes with, for reports and profiles.
 struct BackendDescription {
-  std::string device;  ///< empty: the processor
+  std::string device;  ///< `NVIDIA H200`; empty: the processor
+  std::string placement{};  ///< what ranks have of it
   std::map<std::string, std::string> versions;  ///< software -> version
 };
 

@@ -110,6 +110,7 @@ class Calibrator {
     }
     if (!result.stopped && on_streams_) {
       measure_messages(result);
+      result.stopped = stopped();
     } else if (!result.stopped) {
       const WaitCosts waits = measure_waits(ranks_, options_.waits);
       result.handover = waits.handover;
@@ -130,8 +131,12 @@ class Calibrator {
   void walk_alone(Rank rank, std::int32_t walks) {
     ranks_.each([&](Rank r, Device& device) {
       if (r != rank) return;
-      for (std::int32_t w = 0; w < walks; ++w) walk(r, device);
-      rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
+      // In a run the host is ahead of its device: so that it is here, too, there is a walk before those that count.
+      const std::int32_t issued = walks + (on_streams_ ? 1 : 0);
+      auto& found = found_[at(r)];
+      for (std::int32_t w = 0; w < issued; ++w) walk(r, device);
+      rehearsals_[at(r)].finish(*streams_, found);
+      found.erase(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(found.size() / at(issued) * at(issued - walks)));
     });
   }
 
@@ -141,9 +146,10 @@ class Calibrator {
     }
   }
 
-  /// On streams a message costs what its transport takes and what a lane takes to notice another's event, a barrier
-  /// the latter.
+  /// On streams a message costs what its transport takes and what a lane takes to notice another's event; a barrier
+  /// is taken to cost what the smallest message does.
   void measure_messages(Calibration& result) {
+    streams_->all_done();  // host and device are compared at the scale of microseconds
     std::set<std::int64_t> sizes{1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26};
     std::mutex mutex;
     ranks_.each([&](Rank r, Device& device) {
@@ -160,7 +166,7 @@ class Calibrator {
     };
     const std::vector<std::int64_t> in_turn(sizes.begin(), sizes.end());
     const std::int32_t count = std::max(1, options_.waits / static_cast<std::int32_t>(in_turn.size()));
-    result.transfers = measure_transfers(ranks_, *streams_, {ranks_.count(), 1, transfer_event_}, walk_of_first, in_turn, count, options_.stop);
+    result.transfers = measure_transfers(ranks_, *streams_, {ranks_.count(), 1, transfer_event_}, walk_of_first, in_turn, count, options_.longest, options_.stop);
     if (!result.transfers.empty()) result.handover = result.sync = result.transfers.front().time;
   }
 

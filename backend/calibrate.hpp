@@ -15,10 +15,10 @@ namespace bubblescope {
 struct CalibrateOptions {
   std::int32_t rounds = 5;   ///< of alone and busy, in turns, so that the machine's drift hits both
   /// More rounds follow until the medians are known that well, or for so long: the standard error of the median,
-  /// relative to it, of every op that takes a hundredth of its rank's walk or more. 0: no more rounds. The
+  /// relative to it, of every op that takes a hundredth of an average rank's time or more. 0: no more rounds. The
   /// standard error of a median of n samples is about 1.2533 sigma / sqrt(n), and sigma 0.7413 interquartile ranges.
   double noise = 0;
-  Nanos longest = 15 * kSecond;  ///< for all rounds, where `noise` asks for more
+  Nanos longest = 15 * kSecond;  ///< for all rounds, where `noise` asks for more; and on streams for messages
   std::int32_t walks = 1;    ///< of a rank's row per round
   std::int32_t waits = 200;  ///< hand-overs and barriers measured
   std::vector<std::vector<int>> cores;  ///< rank -> cores its thread is pinned to, as given to Ranks
@@ -28,7 +28,7 @@ struct CalibrateOptions {
 
 struct Calibration {
   std::vector<MeasuredOp> ops;  ///< by stage, then kind; only what occurs in the Program
-  Quartiles handover;           ///< of a message between two ranks, wake-up included
+  Quartiles handover;           ///< of a (small) message between two ranks, with what the receiver takes to notice
   std::vector<MeasuredTransfer> transfers;  ///< by size, on streams
   Quartiles sync;               ///< of a barrier, after the last rank has come
   bool stopped = false;         ///< not everything was measured as often as asked for

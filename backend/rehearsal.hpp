@@ -20,7 +20,7 @@ struct Sample {
   Kind kind = Kind::F;
   Nanos start = 0;
   Nanos end = 0;
-  Nanos host = 0;  ///< that issuing it took
+  Nanos host = 0;  ///< that issuing it took, with room for it on the device
 };
 
 /// What a rank does in a walk of its row when nobody else is there, on one lane. Not to be moved or destroyed while
@@ -48,7 +48,8 @@ class Rehearsal {
     std::vector<Op> inputs{};  ///< receives whose payloads it uses
     std::size_t copies = 1;  ///< ALLREDUCE: of its stage; the others contribute what this rank does
   };
-  void issue(const Step& step, Device& device, Streams& streams, std::int32_t lane, std::int32_t event);
+  /// Returns the host's time for issuing the op itself.
+  Nanos issue(const Step& step, Device& device, Streams& streams, std::int32_t lane, std::int32_t event);
   void run(const Step& step, Device& device, std::vector<std::pair<Op, Payload>>& inputs, std::int32_t walk);
   /// Does the work unless some before it failed.
   template <class Work>

@@ -37,6 +37,7 @@ Execution execute_on_streams(const Program& program, Ranks& ranks, StreamSource&
   // What was issued is done before anything goes that it uses.
   std::unique_ptr<StreamRun> run;
   const std::unique_ptr<KernelActivity> kernels = options.kernels ? source.kernel_activity() : nullptr;
+  if (options.kernels && !options.record) throw InputError("kernels are recorded with spans; expected record = true");
   if (options.kernels && !kernels) throw InputError(kNoKernels);
   const std::unique_ptr<Streams> streams = source.streams(lanes, plan.events());
   run = std::make_unique<StreamRun>(run_program, program, plan, *streams, bells, control, options, kernels.get());

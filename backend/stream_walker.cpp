@@ -53,6 +53,7 @@ void StreamWalker::walk() {
       }
     }
     for (const OpIndex op : issued_free_) run_.streams.await(run_.plan.end_event(op));
+    const KernelScope none(run_.kernels, -1);  // of no op
     if (!run_.control.failed()) device_.settle();
   } catch (const Aborted&) {
   } catch (const std::exception& error) {

@@ -23,14 +23,16 @@ class Transfers {
   Transfers(Ranks& ranks, Streams& streams, const TransferLanes& lanes, const TransferWalk& walk, std::span<const std::int64_t> sizes)
       : ranks_(ranks), streams_(streams), lanes_(lanes), walk_(walk), sizes_(sizes), told_(at(walk.ops)), size_of_(at(walk.ops)) {}
 
-  std::vector<MeasuredTransfer> run(std::int32_t count, const std::atomic<bool>* stop) {
+  std::vector<MeasuredTransfer> run(std::int32_t count, Nanos longest, const std::atomic<bool>* stop) {
+    const Nanos begun = steady_now();
     const auto enough = [&] {
       return std::all_of(sizes_.begin(), sizes_.end(), [&](std::int64_t size) { return static_cast<std::int32_t>(samples_[size].size()) >= count; });
     };
-    for (int walk = 0; walk < kMostWalks && !enough() && (stop == nullptr || !stop->load()); ++walk) once();
+    for (int walk = 0; walk < kMostWalks && !enough() && (walk == 0 || steady_now() - begun < longest) && (stop == nullptr || !stop->load()); ++walk) once();
     std::vector<MeasuredTransfer> transfers;
-    for (auto& [size, samples] : samples_) {
-      if (!samples.empty()) transfers.push_back({size, quartiles(std::move(samples))});
+    for (const std::int64_t size : sizes_) {
+      const auto& samples = samples_[size].empty() ? behind_host_[size] : samples_[size];
+      if (!samples.empty()) transfers.push_back({size, quartiles(samples)});
     }
     return transfers;
   }
@@ -70,8 +72,10 @@ class Transfers {
     const std::int32_t first = issued;
     for (std::int32_t i = 0; i < walk_.ops; ++i) {
       const Nanos made = streams_.time(first + 2 * i + 1);
-      const bool idle = i == 0 || streams_.time(carried(i - 1)) <= made;
-      if (idle && told_[at(i)] < made) samples_[size_of_[at(i)]].push_back(streams_.time(noticed(i)) - made);
+      const Nanos ready = std::max(made, told_[at(i)]);
+      if (i > 0 && streams_.time(carried(i - 1)) > ready) continue;
+      auto& samples = told_[at(i)] < made ? samples_ : behind_host_;
+      if (const Nanos time = streams_.time(noticed(i)) - ready; time > 0) samples[size_of_[at(i)]].push_back(time);
     }
     ranks_.each([&](Rank rank, Device&) {
       if (rank == 0) walk_.finish();
@@ -81,10 +85,11 @@ class Transfers {
   void carry(Device& device, std::int32_t first, std::int32_t i) {
     size_of_[at(i)] = sizes_[next_++ % sizes_.size()];
     streams_.wait(lanes_.carrier, first + 2 * i + 1);
-    streams_.submit(lanes_.carrier, [this, &device, bytes = size_of_[at(i)]] {
+    // Devices are called on their rank's thread alone.
+    streams_.submit(lanes_.carrier, [this, message = device.message(size_of_[at(i)])] {
       if (!failure_.empty()) return;
       try {
-        streams_.carry(device.message(bytes), 0, 1);
+        streams_.carry(message, 0, 1);
       } catch (const std::exception& error) {
         failure_ = error.what();
       }
@@ -100,16 +105,16 @@ class Transfers {
   std::size_t next_ = 0;
   std::vector<Nanos> told_;                ///< by op: when all of its message had been issued
   std::vector<std::int64_t> size_of_;      ///< by op
-  std::map<std::int64_t, std::vector<Nanos>> samples_;
+  std::map<std::int64_t, std::vector<Nanos>> samples_, behind_host_;  ///< by size
   std::string failure_;  ///< of the carrying lane's work; read when that is done
 };
 
 }  // namespace
 
 std::vector<MeasuredTransfer> measure_transfers(Ranks& ranks, Streams& streams, const TransferLanes& lanes, const TransferWalk& walk, std::span<const std::int64_t> sizes,
-                                                std::int32_t count, const std::atomic<bool>* stop) {
+                                                std::int32_t count, Nanos longest, const std::atomic<bool>* stop) {
   if (ranks.count() < 2 || walk.ops == 0 || sizes.empty()) return {};
-  return Transfers(ranks, streams, lanes, walk, sizes).run(count, stop);
+  return Transfers(ranks, streams, lanes, walk, sizes).run(count, longest, stop);
 }
 
 }  // namespace bubblescope

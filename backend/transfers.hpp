@@ -30,9 +30,10 @@ struct TransferWalk {
 
 /// Messages of `sizes` bytes in turns, `count` of each if the time suffices: one after every op of rank 0's walk, carried
 /// to rank 1, which waits for it. Counted is what the host had issued before its op ended, and what found the
-/// carrying lane idle: the rest is the host's time, or the message's before it. Sizes that were never
-/// measured so are left out. Throws RunError where a device or a transfer fails.
+/// carrying lane idle: the rest is the host's time, or the message's before it. Of sizes that were never measured so,
+/// because the host is always behind, what came after the host counts. Begins no walk after `longest`. Sizes
+/// that were never carried alone are left out. Throws RunError where a device or a transfer fails.
 std::vector<MeasuredTransfer> measure_transfers(Ranks& ranks, Streams& streams, const TransferLanes& lanes, const TransferWalk& walk, std::span<const std::int64_t> sizes,
-                                                std::int32_t count, const std::atomic<bool>* stop);
+                                                std::int32_t count, Nanos longest, const std::atomic<bool>* stop);
 
 }  // namespace bubblescope

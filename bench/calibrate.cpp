@@ -53,7 +53,7 @@ int calibrate_scenario(const Options& options, const CommandLine& line) {
       }
       fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(without_empty_columns(table)));
     }
-    if (!result.profile.device.empty()) fmt::print("{}\n", result.profile.device);
+    if (!result.profile.placement.empty()) fmt::print("{}\n", result.profile.placement);
     if (!result.profile.transfers.empty()) {
       Table transfers{{{"message", Align::right}, {"time", Align::right}, {"± spread", Align::right}, {"samples", Align::right}}, {}};
       for (const MeasuredTransfer& transfer : result.profile.transfers) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -80,6 +81,14 @@ std::string reason_of(const ChildEnd& end) {
     if (line.starts_with(kPrefix)) reason += (reason.empty() ? "" : "; ") + std::string(line.substr(kPrefix.size()));
     begin = stop + 1;
   }
+  if (reason.empty()) {
+    // Not its own words: the loader's, a library's.
+    std::string_view rest(end.said);
+    while (!rest.empty() && rest.back() == '\n') rest.remove_suffix(1);
+    if (const std::size_t line = rest.rfind('\n'); line != std::string_view::npos) rest.remove_prefix(line + 1);
+    reason = rest;
+    if (reason.find("shared libraries") != std::string::npos) reason += " (BUBBLESCOPE_LIBTORCH names the folder that holds torch/ and nvidia/)";
+  }
   if (end.signal != 0) return fmt::format("ended by signal {} ({}){}", end.signal, strsignal(end.signal), reason.empty() ? "" : ": " + reason);
   return reason.empty() ? fmt::format("ended with exit code {}", end.code) : reason;
 }
@@ -88,6 +97,8 @@ class Session {
  public:
   Session(const Options& options, const std::vector<CampaignUnit>& units)
       : folder_(options.out), units_(units), state_(read_campaign_state(folder_)), begin_(Clock::now()), progress_("", static_cast<std::int64_t>(units.size())) {
+    const bool bare = std::none_of(options.limit.begin(), options.limit.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+    if (!options.limit.empty() && bare) throw InputError(fmt::format("--time-limit {}: expected a unit, such as 20min or 90s", options.limit));
     if (!options.limit.empty()) limit_ = static_cast<double>(parse_duration(options.limit)) / static_cast<double>(kSecond);
     for (const CampaignUnit& unit : units_) require_own(unit.entry.name);
   }
@@ -101,14 +112,13 @@ class Session {
     }
     std::stable_sort(open.begin(), open.end(), [&](const CampaignUnit* a, const CampaignUnit* b) { return attempts(*a) < attempts(*b); });
     for (const CampaignUnit* unit : open) {
-      if (interrupt_.flag()->load()) break;
+      if (interrupt_.flag()->load() || left() <= 0) break;
       const double expected = expected_seconds(state_, unit->entry.name, unit->work());
       if (expected > left()) {
         tell(unit->entry.name, fmt::format("takes about {}, but {} are left; it is not begun", seconds_text(expected), seconds_text(std::max(0.0, left()))));
         if (limit_ > 0 && expected > usable()) tell(unit->entry.name, fmt::format("needs a longer --time-limit than {}", seconds_text(limit_)));
         continue;
       }
-      if (left() <= 0) break;
       run_one(*unit);
     }
     progress_.done();
@@ -149,19 +159,26 @@ class Session {
   }
 
   /// Of the limit, without what writing the report may take.
-  double usable() const { return limit_ - std::min(5.0, limit_ / 20); }
+  double usable() const { return limit_ - std::min(8.0, limit_ / 5); }
   double left() const { return limit_ > 0 ? usable() - Seconds(Clock::now() - begin_).count() : HUGE_VAL; }
 
   void run_one(const CampaignUnit& unit) {
     const CampaignEntry& entry = unit.entry;
-    // Until it is through the state says `begun`, so that whatever a kill leaves is not taken for results.
+    // Results of an earlier try stay until there are new ones. Where there are none the state says `begun`, so that
+    // whatever a kill leaves is not taken for results.
     ScenarioState& state = state_[entry.name];
+    const ScenarioState before = state;
     const std::int64_t tried = state.attempts;
+    const bool earlier = state.status == "failed" && unit.described_by(state) && stored_results(folder_ / entry.name).has_value();
     state = {"begun", "", unit.scenario.text, version_text(), unit.labels(), 0, unit.work(), tried + 1};
-    write_campaign_state(folder_, state_);
-    clear(entry.name);
+    if (!earlier) {
+      write_campaign_state(folder_, state_);
+      clear(entry.name);
+    }
+    const std::string fresh = earlier ? entry.name + ".again" : entry.name;
+    clear(fresh);
 
-    std::vector<std::string> arguments{"run", entry.file.string(), "--out", (folder_ / entry.name).string()};
+    std::vector<std::string> arguments{"run", entry.file.string(), "--out", (folder_ / fresh).string()};
     for (const std::string& change : entry.overrides) arguments.insert(arguments.end(), {"--set", change});
     const auto start = Clock::now();
     const auto elapsed = [&] { return Seconds(Clock::now() - start).count(); };
@@ -184,7 +201,15 @@ class Session {
     } else {
       tell(entry.name, fmt::format("cut off after {}", seconds_text(state.seconds)));
     }
-    if (end.cut && end.code != 0) clear(entry.name);  // rounds until then are no whole result
+    if (end.cut && end.code != 0) clear(fresh);  // rounds until then are no whole result
+    if (earlier && stored_results(folder_ / fresh)) {
+      clear(entry.name);
+      std::filesystem::rename(folder_ / fresh, folder_ / entry.name);
+    } else if (earlier) {
+      clear(fresh);
+      state = before;
+      state.attempts = tried + 1;
+    }
     write_campaign_state(folder_, state_);
   }
 

@@ -43,7 +43,6 @@ CampaignScenario scenario_so_far(const CampaignUnit& unit, const CampaignState& 
       const std::string note = "Not all scenarios were run on the same machine with the same software; their own reports say on which.";
       if (campaign.machine != results->machine && std::find(campaign.notes.begin(), campaign.notes.end(), note) == campaign.notes.end()) campaign.notes.push_back(note);
       campaign.date = std::max(campaign.date, results->date);
-      complete(*results);
       for (ScheduleReport& schedule : results->schedules) {
         schedule.predicted_timeline.reset(), schedule.measured_timeline.reset();  // large, and in its own report
         scenario.schedules.push_back(std::move(schedule));
@@ -87,7 +86,9 @@ std::vector<CampaignUnit> read_units(const CampaignConfig& plan, const std::vect
 std::optional<ReportModel> stored_results(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / "run.json")) return std::nullopt;
   try {
-    return read_run_folder(folder);
+    ReportModel model = read_run_folder(folder);
+    complete(model);  // what cannot be reported on is no result
+    return model;
   } catch (const InputError&) {
     return std::nullopt;
   }

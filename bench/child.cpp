@@ -20,7 +20,8 @@ namespace bubblescope {
 namespace {
 
 constexpr std::size_t kKept = 64 * 1024;
-constexpr auto kGrace = std::chrono::seconds(5);
+constexpr auto kGrace = std::chrono::seconds(3);
+constexpr auto kLast = std::chrono::seconds(10);  ///< after which a process that was killed is left to itself
 
 /// In the child: nothing here allocates. Returns only where it failed.
 void become_program(char* const* argv, int errors, pid_t parent) {
@@ -54,6 +55,7 @@ ChildEnd run_child(const std::vector<std::string>& arguments, const std::functio
   argv.push_back(nullptr);
   std::array<int, 2> pipe{};
   if (pipe2(pipe.data(), O_CLOEXEC) != 0) throw RunError(fmt::format("no process can be started: {}", std::strerror(errno)));
+  signal(SIGCHLD, SIG_DFL);  // where it is ignored, children cannot be waited for
   const pid_t parent = getpid(), child = fork();
   if (child == 0) {
     become_program(argv.data(), pipe[1], parent);
@@ -67,7 +69,11 @@ ChildEnd run_child(const std::vector<std::string>& arguments, const std::functio
   ChildEnd end;
   std::chrono::steady_clock::time_point asked;
   int status = 0;
-  for (bool open = true; waitpid(child, &status, WNOHANG) != child;) {
+  for (bool open = true;;) {
+    const pid_t ended = waitpid(child, &status, WNOHANG);
+    if (ended == child) break;
+    if (ended < 0 && errno != EINTR) throw RunError(fmt::format("a process cannot be waited for: {}", std::strerror(errno)));
+    if (end.cut && std::chrono::steady_clock::now() - asked > kGrace + kLast) throw RunError(fmt::format("process {} does not end, although it was killed", child));
     if (open) open = read_some(pipe[0], end.said);
     else usleep(10'000);
     if (!end.cut && cut()) {

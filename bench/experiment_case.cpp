@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "analysis/report.hpp"
@@ -31,8 +32,10 @@ std::vector<ScheduleConfig> chosen_schedules(const Scenario& scenario, const Sch
           config.recompute = flags.recompute;
           config.label = own ? fmt::format("{} recompute={}", config.label, flags.recompute) : config.default_label();
         }
-        chosen.push_back(std::move(config));
         found = true;
+        // Entries that differed in what they recompute alone are one now.
+        const auto same = [&](const ScheduleConfig& other) { return other.label == config.label; };
+        if (std::none_of(chosen.begin(), chosen.end(), same)) chosen.push_back(std::move(config));
       }
     }
     if (!found) chosen.push_back(config_of(name, flags));

@@ -84,6 +84,7 @@ class Session {
       Ranks ranks(*backend, experiments_[e].program, cores_);
       const BackendDescription description = backend->describe();
       device_ = description.device;
+      placement_ = description.placement;
       software_ = description.versions;
       return calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
     } catch (const InputError&) {
@@ -226,19 +227,13 @@ class Session {
     profile.cores = static_cast<std::int32_t>(available_core_list().size());
     profile.versions = versions();
     profile.versions.insert(software_.begin(), software_.end());
-    std::vector<Nanos> handovers, syncs;
-    for (const Network& network : networks) {
-      handovers.push_back(network.handover);
-      syncs.push_back(network.sync);
-    }
     profile.device = device_;
-    profile.link_latency = quartiles(handovers).median;
-    // The schedules' links are the same ones.
-    if (!networks.empty()) {
-      profile.link_bandwidth = networks.front().bandwidth;
-      profile.transfers = networks.front().transfers;
-    }
-    profile.sync = quartiles(syncs).median;
+    profile.placement = placement_;
+    const Network network = pool_networks(networks);
+    profile.link_latency = network.handover;
+    profile.link_bandwidth = network.bandwidth;
+    profile.transfers = network.transfers;
+    profile.sync = network.sync;
   }
 
   void collect_runs(std::size_t e, std::size_t complete, const Network& network, Measured& measured) {
@@ -277,7 +272,7 @@ class Session {
   const MeasureOptions& options_;
   std::vector<std::vector<int>> cores_;
   Cluster cluster_;
-  std::string device_;                           ///< what computes, where it is not the processor
+  std::string device_, placement_;               ///< what computes, where it is not the processor
   std::map<std::string, std::string> software_;  ///< the backend's versions
   bool imitated_ = false;  ///< the null backend: transfers take what the cluster's link says
   std::vector<Rounds> rounds_;

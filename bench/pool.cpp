@@ -21,6 +21,14 @@ Quartiles pooled(const std::vector<Quartiles>& rounds) {
   return {quartiles(first).median, quartiles(median).median, quartiles(third).median, count};
 }
 
+/// Latency and bandwidth that belong together, where messages were measured by size.
+void fit(Network& network) {
+  if (network.transfers.empty()) return;
+  const Link link = fit_link(network.transfers);
+  network.handover = link.latency;
+  network.bandwidth = link.bandwidth;
+}
+
 }  // namespace
 
 Measurement pool_ops(Measurement measurement, std::span<const Calibration> rounds) {
@@ -54,11 +62,22 @@ Network pool_network(std::span<const Calibration> rounds) {
   }
   Network network{.handover = pooled(handover).median, .sync = pooled(sync).median};
   for (const auto& [bytes, times] : by_size) network.transfers.push_back({bytes, pooled(times)});
-  if (network.transfers.empty()) return network;
-  const Link link = fit_link(network.transfers);
-  network.handover = link.latency;
-  network.bandwidth = link.bandwidth;
+  fit(network);
   return network;
+}
+
+Network pool_networks(std::span<const Network> networks) {
+  std::vector<Nanos> handovers, syncs;
+  std::map<std::int64_t, std::vector<Quartiles>> by_size;
+  for (const Network& network : networks) {
+    handovers.push_back(network.handover);
+    syncs.push_back(network.sync);
+    for (const MeasuredTransfer& transfer : network.transfers) by_size[transfer.bytes].push_back(transfer.time);
+  }
+  Network all{.handover = quartiles(handovers).median, .sync = quartiles(syncs).median};
+  for (const auto& [bytes, times] : by_size) all.transfers.push_back({bytes, pooled(times)});
+  fit(all);
+  return all;
 }
 
 }  // namespace bubblescope

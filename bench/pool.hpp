@@ -21,5 +21,7 @@ struct Network {
 /// round on a slow machine counts once.
 Measurement pool_ops(Measurement measurement, std::span<const Calibration> rounds);
 Network pool_network(std::span<const Calibration> rounds);
+/// Of several schedules, whose links are the same ones.
+Network pool_networks(std::span<const Network> networks);
 
 }  // namespace bubblescope

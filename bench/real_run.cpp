@@ -9,6 +9,7 @@
 
 #include "analysis/report.hpp"
 #include "backend/null.hpp"
+#include "backend/recordable.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/experiment_case.hpp"
 #include "bench/machine.hpp"
@@ -67,6 +68,11 @@ MakeBackend backend_of(const Scenario& scenario) {
 }
 
 void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments, bool keeps_states) {
+  for (const Experiment& experiment : experiments) {
+    if (!scenario.backend.graphs) break;
+    const std::string why = scenario.model.dropout > 0 ? kDropoutNotRecordable : not_recordable(experiment.program);
+    if (!why.empty()) throw InputError(fmt::format("{}: '{}' cannot run as CUDA graphs: {}; expected backend.graphs = false", scenario.file.string(), experiment.config.label, why));
+  }
   std::int64_t states = 0, peak = 0;
   for (const Experiment& experiment : experiments) {
     const Prediction prediction = predict_case(make_case(experiment, scenario, {}));

@@ -124,7 +124,7 @@ int run(const Options& options, const CommandLine& line) {
   if (options.json) {
     print_results(result);
   } else {
-    if (!result.profile.device.empty()) fmt::print("{}\n\n", result.profile.device);
+    if (!result.profile.placement.empty()) fmt::print("{}\n\n", result.profile.placement);
     fmt::print("{}\n{}\n", to_text(summary_table(model)), to_text(utilisation_table(model)));
     for (const ScheduleReport& schedule : model.schedules) {
       if (!schedule.failure.empty()) continue;

@@ -80,7 +80,7 @@ class CudaBackend : public Backend, public StreamSource {
     std::map<std::string, std::string> versions{{"CUDA", dotted(runtime)}, {"CUDA of the driver", dotted(driver)}, {"NCCL", fmt::format("{}.{}.{}", nccl / 10000, nccl % 10000 / 100, nccl % 100)}};
     versions["LibTorch"] = TORCH_VERSION;
     if (const std::string installed = driver_version(); !installed.empty()) versions["NVIDIA driver"] = installed;
-    return {lanes_ ? lanes_->describe() : "", std::move(versions)};
+    return {lanes_ ? lanes_->gpu_name() : "", lanes_ ? lanes_->describe() : "", std::move(versions)};
   }
 
   StreamSource* stream_source() override { return this; }

@@ -94,7 +94,7 @@ Nanos EventClock::time(cudaEvent_t event, std::size_t base) {
 }
 
 void EventClock::correct(const c10::cuda::CUDAStream& stream) {
-  constexpr Nanos kLeast = 100 * kMillisecond;  // in less, anchors are not exact enough
+  constexpr Nanos kLeast = kSecond;  // in less, anchors are not exact enough
   const std::size_t before = base(stream);
   const Base now = anchor(stream);
   for (std::size_t i = 1; i <= before; ++i) await(i);

@@ -27,8 +27,8 @@ class CudaRecorder : public Recorder {
     const Capturing alone;
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
     // Other ranks' threads look at events meanwhile: only this thread may do nothing that a capture forbids.
-    graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
     try {
+      graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
       work();
       graph->capture_end();
     } catch (...) {

@@ -67,10 +67,14 @@ std::vector<std::int32_t> CudaLanes::sms() const {
 
 std::int32_t CudaLanes::total_sms() const { return properties(gpu_).multiProcessorCount; }
 
+std::string CudaLanes::gpu_name() const { return properties(gpu_).name; }
+
 std::string CudaLanes::describe() const {
   const std::string name = properties(gpu_).name;
   switch (placement_) {
-    case Placement::gpus: return fmt::format("{} GPUs from GPU {} ({}) on", ranks_, gpu_, name);
+    case Placement::gpus:
+      if (ranks_ == 1) return fmt::format("GPU {} ({})", gpu_, name);
+      return fmt::format("{} GPUs from GPU {} ({}) on", ranks_, gpu_, name);
     case Placement::partitions: return fmt::format("{} partitions of GPU {} ({}): {} of {} SMs", ranks_, gpu_, name, fmt::join(partitions_->sms(), ", "), partitions_->total_sms());
     case Placement::streams: break;
   }

@@ -39,7 +39,9 @@ class CudaLanes {
   std::vector<std::int32_t> sms() const;
   /// Of the (first) GPU.
   std::int32_t total_sms() const;
-  /// `4 partitions of an NVIDIA H200: 32, 32, 32, 32 of 132 SMs`
+  /// `NVIDIA H200`
+  std::string gpu_name() const;
+  /// `4 partitions of GPU 0 (NVIDIA H200): 32, 32, 32, 32 of 132 SMs`
   std::string describe() const;
 
  private:

@@ -22,7 +22,7 @@ class TorchBackend : public Backend {
  public:
   explicit TorchBackend(std::shared_ptr<const TorchShared> shared) : shared_(std::move(shared)) {}
   std::string name() const override { return "cpu"; }
-  BackendDescription describe() const override { return {"", {{"LibTorch", TORCH_VERSION}}}; }
+  BackendDescription describe() const override { return {"", "", {{"LibTorch", TORCH_VERSION}}}; }
   std::unique_ptr<Device> device(Rank rank, const Program& program) override {
     try {
       return std::make_unique<TorchDevice>(shared_, rank, program);

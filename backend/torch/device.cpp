@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "backend/recordable.hpp"
 #include "backend/torch/allocations.hpp"
 #include "backend/torch/random.hpp"
 #include "sim/core/error.hpp"
@@ -94,23 +95,14 @@ bool has_dropout(std::span<const Layer> layers) {
   });
 }
 
-/// Recordings repeat what the host decided once, in the same memory.
 void require_recordable(const Program& program, const TorchShared& shared) {
   const auto refuse = [&](std::string_view why) { throw InputError(fmt::format("{} cannot run as CUDA graphs: {}; expected 'backend.graphs = false'", program.schedule, why)); };
-  if (program.weights == WeightPolicy::stash || program.weights == WeightPolicy::double_buffered) refuse("it goes back to older weights, which lie elsewhere");
-  if (program.profile == Profile::interlocking) refuse("its stages' backwards interlock");
-  const auto recomputes = [&](const Op& op) {
-    const auto parts = program.parts_of(op);
-    return std::any_of(parts.begin(), parts.end(), [](const Op& part) { return part.kind == Kind::R; });
-  };
-  for (const auto& row : program.rows) {
-    if (std::any_of(row.begin(), row.end(), recomputes)) refuse("recordings keep every microbatch's activations, which recomputing is to save");
-  }
+  if (const std::string why = not_recordable(program); !why.empty()) refuse(why);
   bool dropout = has_dropout(shared.graph.layers);
   for (const AuxiliaryNetwork& network : shared.auxiliaries) {
     for (const Branch& branch : network.branches) dropout = dropout || has_dropout(branch.graph.layers);
   }
-  if (dropout) refuse("dropout draws its masks on the host");
+  if (dropout) refuse(kDropoutNotRecordable);
 }
 
 void require_executable(const Program& program, const TorchShared& shared) {
@@ -118,6 +110,9 @@ void require_executable(const Program& program, const TorchShared& shared) {
   for (const auto& chain : program.chains) {
     if (chain.size() == stages) continue;
     throw InputError(fmt::format("the schedule has {} stages per chain; the model is cut into {}", chain.size(), stages));
+  }
+  if (shared.autocast && has_gradients(program.profile) && program.weights == WeightPolicy::latest) {
+    throw InputError(fmt::format("{} takes gradients at the newest weights, but in bfloat16 a backward uses its forward's short copies of them; expected another precision", program.schedule));
   }
   require_reduced(program);
   if (shared.config.clip_norm <= 0 || is_local(program.profile)) return;

@@ -143,6 +143,7 @@ class TorchDevice : public Device {
     torch::Tensor output_gradient;  ///< that the backward starts from
     c10::intrusive_ptr<WeightGradients> deferred;  ///< null where the backward is not split
     std::int64_t bytes = 0;  ///< allocated for it on this rank and not yet freed
+    std::int64_t most = 0;   ///< that its recordings ever needed
     bool has_loss = false;   ///< `loss` is this microbatch's
     bool recorded = false;   ///< its tensors stay where they are
     Recipe recipe;           ///< where it is recorded

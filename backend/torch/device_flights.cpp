@@ -1,6 +1,8 @@
 // Microbatches in flight, and the recordings of their ops; see device.hpp.
 #include "backend/torch/device.hpp"
 
+#include <algorithm>
+
 namespace bubblescope {
 
 TorchDevice::InFlight& TorchDevice::take_off(Held& stage, const Op& op) {
@@ -38,6 +40,8 @@ void TorchDevice::perform(InFlight& flight, Kind kind, std::function<void()> wor
   const std::int64_t before = allocated_->live();
   recording = flight.recorder->record(std::move(work));
   recording->launch();
+  // What a recording frees again stays with its microbatch's place, whose other recordings use it.
+  flight.most = std::max(flight.most, flight.bytes + allocated_->peak() - before);
   flight.bytes += allocated_->live() - before;
 }
 

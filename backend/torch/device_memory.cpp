@@ -1,6 +1,8 @@
 // What a device holds; see device.hpp.
 #include "backend/torch/device.hpp"
 
+#include <algorithm>
+
 namespace bubblescope {
 
 /// Only until all are there: memory is asked for after every op.
@@ -29,7 +31,7 @@ std::int64_t TorchDevice::held_bytes() const {
   }
   for (const auto& [number, stage] : held_) {
     bytes += stage.weight_bytes + stage.versions.bytes() + stage.gradient_bytes + stage.optimizer_bytes;
-    for (const auto& place : stage.places) bytes += place->bytes;
+    for (const auto& place : stage.places) bytes += std::max(place->bytes, place->most);
     for (const auto& [key, flight] : stage.flying) {
       if (flight->recorded) continue;
       bytes += flight->bytes;

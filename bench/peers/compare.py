@@ -26,10 +26,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
+class NotAvailable(Exception):
+    pass
+
+
 def run(command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode != 0:
-        sys.exit(f"compare.py: {' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
+        raise NotAvailable((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
     return done.stdout
 
 
@@ -71,14 +75,25 @@ def main():
     }
     if args.compile:
         cases[("sequential-local", "PyTorch, torch.compile")] = lambda: peer(args, "--compile")
+        cases[("1f1b", "PyTorch, torch.compile, Gloo")] = lambda: peer(args, "--pipeline", "--microbatches", 4, "--compile")
     times = {case: [] for case in cases}
+    missing = {}
     for _ in range(args.rounds):
         for case, measure in cases.items():
-            times[case].append(measure())
+            if case in missing:
+                continue
+            try:
+                times[case].append(measure())
+            except NotAvailable as reason:
+                missing[case] = str(reason)
 
-    results = []
+    results = [{"schedule": schedule, "program": program, "not_available": reason} for (schedule, program), reason in missing.items()]
+    for result in results:
+        print(f"{result['schedule']:17} {result['program']:24} not available: {result['not_available']}")
     for (schedule, program), found in times.items():
-        eager = next(statistics.median(t) for (s, p), t in times.items() if s == schedule and p.startswith("PyTorch, eager"))
+        if (schedule, program) in missing:
+            continue
+        eager = next((statistics.median(t) for (s, p), t in times.items() if s == schedule and p.startswith("PyTorch, eager") and t), float("nan"))
         first, median, third = statistics.quantiles(found, n=4) if len(found) > 1 else 3 * found
         results.append({"schedule": schedule, "program": program, "ms_per_batch": statistics.median(found), "quartiles_ms": [first, third], "rounds": len(found), "of_eager": statistics.median(found) / eager})
         print(f"{schedule:17} {program:24} {median:9.1f} ms ({first:.1f} to {third:.1f})  {statistics.median(found) / eager:5.2f} of PyTorch's eager step")

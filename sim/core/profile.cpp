@@ -123,7 +123,7 @@ std::string profile_to_json(const CostProfile& profile) {
   Json root = {{"schema_version", 1},
                {"scenario", profile.scenario},
                {"date", profile.date},
-               {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}, {"device", profile.device}}},
+               {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}, {"device", profile.device}, {"placement", profile.placement}}},
                {"versions", Json::object()},
                {"link", {{"latency", profile.link_latency}, {"bandwidth", std::llround(profile.link_bandwidth)}, {"transfers", Json::array()}}},
                {"sync", profile.sync},
@@ -153,6 +153,7 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   profile.cores = static_cast<std::int32_t>(root.at("machine").at("cores").number(0, std::numeric_limits<std::int32_t>::max()));
   // What older files lack was not measured.
   if (root.at("machine").has("device")) profile.device = root.at("machine").at("device").text();
+  if (root.at("machine").has("placement")) profile.placement = root.at("machine").at("placement").text();
   profile.versions = root.at("versions").texts();
   const JsonReader link = root.at("link");
   profile.link_latency = link.at("latency").number(0, kLongest);

@@ -59,7 +59,8 @@ struct CostProfile {
   std::int32_t cores = 0;
   std::map<std::string, std::string> versions;  ///< software -> version
   std::string device;      ///< what computes, where it is not the processor
-  Nanos link_latency = 0;  ///< hand-over between two ranks, wake-up included
+  std::string placement;   ///< what ranks have of it, as granted
+  Nanos link_latency = 0;  ///< hand-over between two ranks, with what the receiver takes to notice
   double link_bandwidth = 0;  ///< bytes/s; 0: messages of all sizes take the same
   std::vector<MeasuredTransfer> transfers;  ///< by size, where it was measured
   Nanos sync = 0;          ///< what a barrier costs after the last rank has come

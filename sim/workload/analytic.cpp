@@ -93,6 +93,31 @@ std::int64_t batch_bytes(std::int64_t elements, std::int64_t batch, std::int64_t
   return elements * batch * element_bytes;
 }
 
+/// Of what leaves these layers, the model's first ones. In mixed precision products are short, norms of layers and
+/// learned embeddings are not, and a sum is as long as the longer of its parts (LibTorch's autocast on GPUs).
+std::int64_t element_bytes_after(std::span<const Layer> layers, const AnalyticOptions& options) {
+  const std::int64_t product = options.element_bytes, full = options.weight_element_bytes;
+  std::int64_t bytes = full;
+  std::vector<std::int64_t> values;
+  for (const Layer& layer : layers) {
+    values.assign(1, bytes);
+    for (const Primitive& p : layer.primitives) {
+      const std::int64_t first = values[static_cast<std::size_t>(p.inputs[0])];
+      switch (p.kind) {
+        case PrimitiveKind::conv:
+        case PrimitiveKind::linear:
+        case PrimitiveKind::attention: values.push_back(product); break;
+        case PrimitiveKind::layer_norm:
+        case PrimitiveKind::embed: values.push_back(full); break;
+        case PrimitiveKind::add: values.push_back(std::max(first, values[static_cast<std::size_t>(p.inputs[1])])); break;
+        default: values.push_back(first);
+      }
+    }
+    bytes = values.back();
+  }
+  return bytes;
+}
+
 /// Auxiliary forward with loss, and backward down to the features.
 struct LocalLoss {
   Sum forward, backward;
@@ -172,7 +197,7 @@ Costs analytic_costs(const LayerGraph& model, std::span<const std::int32_t> cuts
       bytes.optimizer = parameters * optimizer.states * weight_size;
       bytes.activations = batch_bytes(kept.elements(), batch, size);
       bytes.activations_until_w = batch_bytes(kept.elements_until_w(), batch, size);
-      bytes.output = last ? 0 : batch_bytes(boundary_elements(layers.back()), batch, size);
+      bytes.output = last ? 0 : batch_bytes(boundary_elements(layers.back()), batch, element_bytes_after(layer_range(model, 0, range.last), options));
 
       if (network != nullptr) {
         const LocalLoss loss = local_loss(*network, features, batch, roofline);

@@ -215,6 +215,9 @@ class CutOff(Campaign):
         self.begun(signal.SIGKILL)
         # As if it had been killed after the run had written its results, and before that was noted.
         shutil.copytree(self.out / "a", self.out / "b", dirs_exist_ok=True)
+        self.campaign("--time-limit", "1us", code=1)  # time for the report alone
+        self.assertEqual([scenario["status"] for scenario in self.report()["scenarios"]], ["complete", "not run", "not run"])
+        self.assertIn(["b", "gpipe", "not measured"], [row[:3] for row in cells((self.out / "report.md").read_text())])
         self.goes_on()
         self.assertEqual([schedule["label"] for schedule in self.report()["scenarios"][1]["schedules"]], ["gpipe"])
 
@@ -232,14 +235,14 @@ class CutOff(Campaign):
 
     def test_the_time_limit_ends_what_takes_longer_and_the_same_command_goes_on(self):
         self.put("a", *LOCAL), self.write("in/b.toml", HANGS), self.put("c", *PIPELINES)
-        answer = self.campaign("--time-limit", "4s", code=1)
+        answer = self.campaign("--time-limit", "8s", code=1)
         self.assertIn("b: cut off after", answer.stderr)
         self.assertIn("the time limit is reached; not run yet: b, c; run the same command again to go on", answer.stderr)
         self.assertEqual(self.status(), {"a": "complete", "b": "begun"})
         # What was never tried has its turn first; what is known to take longer than all of the limit is not begun.
-        answer = self.campaign("--time-limit", "4s", code=1)
+        answer = self.campaign("--time-limit", "8s", code=1)
         self.assertIn("c: complete", answer.stderr)
-        self.assertRegex(answer.stderr, r"b: takes about \S+ s, but \S+ m?s are left; it is not begun\nb: needs a longer --time-limit than 4")
+        self.assertRegex(answer.stderr, r"b: takes about \S+ s, but \S+ m?s are left; it is not begun\nb: needs a longer --time-limit than 8")
         self.assertIn("not run yet: b;", answer.stderr)
         self.goes_on()
 
@@ -275,6 +278,25 @@ class Failing(Campaign):
         self.campaign()
         self.assertEqual((self.stamps("a"), self.stamps("c")), before)
         self.assertEqual(self.status()["b"], "complete")
+
+    def test_a_second_try_that_is_cut_off_leaves_what_the_first_one_brought(self):
+        self.put("a", *LOCAL)
+        self.campaign()
+        # As if one schedule of several had failed, after no time that would keep it from being tried again.
+        state = json.loads((self.out / "campaign.json").read_text())
+        state["scenarios"]["a"].update(status="failed", reason="one of its schedules failed", seconds=0)
+        (self.out / "campaign.json").write_text(json.dumps(state))
+        before = self.stamps("a")
+        answer = self.campaign("--time-limit", "500ms", code=1)
+        self.assertIn("a: cut off after", answer.stderr)
+        self.assertEqual(self.stamps("a"), before)
+        self.assertFalse((self.out / "a.again").exists())
+        (scenario,) = self.report()["scenarios"]
+        self.assertEqual((scenario["status"], scenario["reason"]), ("failed", "one of its schedules failed"))
+        self.assertIsNotNone(scenario["schedules"][0]["measured"])
+        self.campaign()
+        self.assertEqual(self.status(), {"a": "complete"})
+        self.assertNotEqual(self.stamps("a"), before)
 
     def test_a_backend_that_is_not_there_is_a_reason(self):
         self.put("a", *LOCAL)
@@ -374,6 +396,7 @@ class Refused(Campaign):
     def test_a_time_limit_that_is_none(self):
         self.put("a", *LOCAL)
         self.refused("'soon' is not a duration", more=["--time-limit", "soon"])
+        self.refused("expected a unit, such as 20min", more=["--time-limit", "25"])
 
     def test_mistakes_in_the_campaign_file(self):
         self.put("a", *LOCAL), self.put("b", *LOCAL)

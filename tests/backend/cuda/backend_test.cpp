@@ -112,7 +112,8 @@ TEST(CudaBackend, says_what_it_computes_with) {
   const Program what = program("ppll", 2, 2);
   const Ranks ranks(*backend, what, {});
   const BackendDescription description = backend->describe();
-  EXPECT_THAT(description.device, HasSubstr("2 partitions"));
+  EXPECT_FALSE(description.device.empty());
+  EXPECT_THAT(description.placement, HasSubstr("2 partitions"));
   for (const char* software : {"CUDA", "CUDA of the driver", "NCCL", "LibTorch"}) EXPECT_TRUE(description.versions.contains(software)) << software;
 }
 

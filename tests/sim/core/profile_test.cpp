@@ -37,7 +37,8 @@ CostProfile example() {
   profile.cpu = "A CPU";
   profile.cores = 2;
   profile.versions = {{"bubblescope", "0.1.0"}, {"libtorch", "2.11.0"}};
-  profile.device = "4 partitions of a GPU";
+  profile.device = "A GPU";
+  profile.placement = "4 partitions";
   profile.link_latency = 12'345;
   profile.link_bandwidth = 25e9;
   profile.transfers = {{1024, {12'000, 12'400, 13'000, 20}}, {1 << 26, {2'600'000, 2'696'000, 2'800'000, 19}}};

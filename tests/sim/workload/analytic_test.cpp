@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "sim/core/error.hpp"
 #include "sim/workload/models.hpp"
 
@@ -181,6 +183,25 @@ TEST(Analytic, impossible_options_are_refused) {
   EXPECT_THROW(costs_of(options, {1}, true), InputError);
   EXPECT_THROW(costs_of(compute_bound(), {1}, true, 0), InputError);
   EXPECT_THROW(costs_of(compute_bound(), {3}, true), InputError);
+}
+
+// Autocast on GPUs: convolutions and batch norms of them are short; a ViT adds short products to a residual stream that
+// the learned embedding made long.
+TEST(AnalyticCosts, in_mixed_precision_boundaries_are_as_long_as_what_crosses_them) {
+  const auto boundary = [](const char* name, std::int64_t element_bytes) {
+    ModelSpec spec;
+    spec.name = name;
+    const LayerGraph model = build_model(spec);
+    AnalyticOptions options = compute_bound();
+    options.element_bytes = element_bytes;
+    const std::int32_t cuts[] = {model.size() / 2};
+    const std::int64_t sizes[] = {4};
+    const StageCosts costs = analytic_costs(model, cuts, {}, options, sizes).at(4);
+    return std::pair{costs.bytes(0).output, costs.bytes(0).weights};
+  };
+  EXPECT_EQ(boundary("resnet32", 2).first * 2, boundary("resnet32", 4).first);
+  EXPECT_EQ(boundary("vit-small", 2).first, boundary("vit-small", 4).first);
+  EXPECT_EQ(boundary("resnet32", 2).second, boundary("resnet32", 4).second);
 }
 
 }  // namespace
