@@ -38,7 +38,9 @@ def run(command):
 
 
 def peer(args, *flags):
-    return json.loads(run([sys.executable, HERE / "pytorch.py", args.model, "--batch", args.batch, "--stages", 2, "--repeats", args.repeats, *flags]))["median_ms"]
+    answer = json.loads(run([sys.executable, HERE / "pytorch.py", args.model, "--batch", args.batch, "--stages", 2, "--repeats", args.repeats, *flags]))
+    args.torch = answer["torch"]
+    return answer["median_ms"]
 
 
 def ours(args, schedule):
@@ -65,6 +67,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=10, help="steps of PyTorch per round")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, where it works")
     parser.add_argument("-o", "--output", help="JSON file")
+    parser.set_defaults(torch="not available")
     args = parser.parse_args()
 
     cases = {
@@ -98,9 +101,7 @@ def main():
         results.append({"schedule": schedule, "program": program, "ms_per_batch": statistics.median(found), "quartiles_ms": [first, third], "rounds": len(found), "of_eager": statistics.median(found) / eager})
         print(f"{schedule:17} {program:24} {median:9.1f} ms ({first:.1f} to {third:.1f})  {statistics.median(found) / eager:5.2f} of PyTorch's eager step")
     if args.output:
-        import torch
-
-        whole = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "command": "bench/peers/compare.py " + " ".join(sys.argv[1:]), "cpu": processor(), "torch": torch.__version__, "batch": args.batch, "results": results}
+        whole = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "command": "bench/peers/compare.py " + " ".join(sys.argv[1:]), "cpu": processor(), "torch": args.torch, "batch": args.batch, "results": results}
         pathlib.Path(args.output).write_text(json.dumps(whole, indent=1) + "\n")
 
 
