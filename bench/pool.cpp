@@ -21,9 +21,15 @@ Quartiles pooled(const std::vector<Quartiles>& rounds) {
   return {quartiles(first).median, quartiles(median).median, quartiles(third).median, count};
 }
 
-/// Latency and bandwidth that belong together, where messages were measured by size.
-void fit(Network& network) {
-  if (network.transfers.empty()) return;
+/// Gives `network` the messages of all of these by size, and the latency and bandwidth that belong to them together.
+template <typename Measured>
+void pool_transfers(std::span<const Measured> all, Network& network) {
+  std::map<std::int64_t, std::vector<Quartiles>> by_size;
+  for (const Measured& one : all) {
+    for (const MeasuredTransfer& transfer : one.transfers) by_size[transfer.bytes].push_back(transfer.time);
+  }
+  if (by_size.empty()) return;
+  for (const auto& [bytes, times] : by_size) network.transfers.push_back({bytes, pooled(times)});
   const Link link = fit_link(network.transfers);
   network.handover = link.latency;
   network.bandwidth = link.bandwidth;
@@ -54,29 +60,23 @@ Measurement pool_ops(Measurement measurement, std::span<const Calibration> round
 
 Network pool_network(std::span<const Calibration> rounds) {
   std::vector<Quartiles> handover, sync;
-  std::map<std::int64_t, std::vector<Quartiles>> by_size;
   for (const Calibration& round : rounds) {
     handover.push_back(round.handover);
     sync.push_back(round.sync);
-    for (const MeasuredTransfer& transfer : round.transfers) by_size[transfer.bytes].push_back(transfer.time);
   }
   Network network{.handover = pooled(handover).median, .sync = pooled(sync).median};
-  for (const auto& [bytes, times] : by_size) network.transfers.push_back({bytes, pooled(times)});
-  fit(network);
+  pool_transfers(rounds, network);
   return network;
 }
 
 Network pool_networks(std::span<const Network> networks) {
   std::vector<Nanos> handovers, syncs;
-  std::map<std::int64_t, std::vector<Quartiles>> by_size;
   for (const Network& network : networks) {
     handovers.push_back(network.handover);
     syncs.push_back(network.sync);
-    for (const MeasuredTransfer& transfer : network.transfers) by_size[transfer.bytes].push_back(transfer.time);
   }
   Network all{.handover = quartiles(handovers).median, .sync = quartiles(syncs).median};
-  for (const auto& [bytes, times] : by_size) all.transfers.push_back({bytes, pooled(times)});
-  fit(all);
+  pool_transfers(networks, all);
   return all;
 }
 
