@@ -117,7 +117,7 @@ GoalResult goal_result(const Campaign& campaign, const CampaignGoal& goal) {
 }
 
 Table campaign_table(const Campaign& campaign) {
-  Table table{{{"scenario"}, {"schedule"}, {"predicted", Align::right}, {"measured", Align::right}, {"error", Align::right}}, {}};
+  Table table{{{"scenario"}, {"schedule"}, {"predicted", Align::right}, {"measured", Align::right}, {"quartiles", Align::right}, {"error", Align::right}}, {}};
   for (const CampaignReference& reference : campaign.references) {
     table.columns.push_back({fmt::format("over {}, predicted", reference.name), Align::right});
     table.columns.push_back({fmt::format("over {}, measured", reference.name), Align::right});
@@ -125,11 +125,12 @@ Table campaign_table(const Campaign& campaign) {
   return rows_of(campaign, std::move(table), [&](const CampaignScenario& scenario, const ScheduleReport& schedule, std::vector<std::string>& row) {
     if (schedule.predicted) row[2] = format_duration(schedule.predicted->iteration);
     if (schedule.measured) row[3] = format_duration(schedule.measured->iteration);
-    if (schedule.error) row[4] = signed_percent(*schedule.error);
+    if (schedule.measured && schedule.measured->spread) row[4] = range_text(*schedule.measured->spread);
+    if (schedule.error) row[5] = signed_percent(*schedule.error);
     for (std::size_t r = 0; r < campaign.references.size(); ++r) {
       const CampaignSpeedup speedups = campaign_speedup(campaign, scenario, schedule, campaign.references[r]);
-      if (speedups.predicted) row[5 + 2 * r] = times(*speedups.predicted);
-      if (speedups.measured) row[6 + 2 * r] = times(*speedups.measured);
+      if (speedups.predicted) row[6 + 2 * r] = times(*speedups.predicted);
+      if (speedups.measured) row[7 + 2 * r] = times(*speedups.measured);
     }
   });
 }

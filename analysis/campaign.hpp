@@ -72,7 +72,7 @@ struct GoalResult {
 };
 GoalResult goal_result(const Campaign& campaign, const CampaignGoal& goal);
 
-/// A row per (scenario, schedule): iteration times, error, speed-ups.
+/// A row per (scenario, schedule): iteration times, quartiles and number of rounds, error, speed-ups.
 Table campaign_table(const Campaign& campaign);
 /// Likewise: idle fractions and memory.
 Table campaign_utilisation_table(const Campaign& campaign);

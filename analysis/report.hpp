@@ -54,6 +54,8 @@ std::vector<std::filesystem::path> write_report(const ReportModel& model, const 
 std::string signed_percent(double fraction);
 std::string percent(double fraction);
 std::string times(double factor);
+/// `663 to 670 ms (n=5)`: the unit once where both have the same.
+std::string range_text(const Quartiles& spread);
 std::string points(double percentage_points);
 std::string bytes_text(std::int64_t bytes);
 /// The idle fraction, and the memory of the rank that needs most; empty where not known.

@@ -33,9 +33,6 @@ std::string peak_text(const SideNumbers& side) {
   return bytes_text(*std::max_element(side.peak_bytes.begin(), side.peak_bytes.end()));
 }
 
-namespace {
-
-// `663 to 670 ms (n=5)`: the unit once where both have the same.
 std::string range_text(const Quartiles& spread) {
   std::string first = format_duration(spread.first);
   const std::string third = format_duration(spread.third);
@@ -43,6 +40,8 @@ std::string range_text(const Quartiles& spread) {
   if (unit != std::string::npos && third.ends_with(first.substr(unit))) first.resize(unit);
   return fmt::format("{} to {} (n={})", first, third, spread.count);
 }
+
+namespace {
 
 std::string speedup_text(const SideNumbers& side) { return side.speedup ? times(*side.speedup) : ""; }
 

@@ -43,22 +43,24 @@ struct Options {
 
 std::string seconds_text(double seconds) { return format_duration(static_cast<Nanos>(std::round(seconds)) * kSecond); }
 
-/// The default is there in a checkout, or beside the program where both were carried to another machine.
+/// The default lies beside the program where both were carried to another machine, else in the checkout.
 std::vector<std::filesystem::path> inputs_of(const Options& options) {
   if (!options.scenarios.empty()) return {options.scenarios.begin(), options.scenarios.end()};
   std::error_code error;
   const auto carried = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / kDefault;
-  return {!std::filesystem::exists(kDefault) && std::filesystem::exists(carried) ? carried : std::filesystem::path(kDefault)};
+  return {std::filesystem::exists(carried) ? carried : std::filesystem::path(kDefault)};
 }
 
 /// One campaign at a time works in a folder.
 class FolderLock {
  public:
   explicit FolderLock(const std::filesystem::path& folder) : file_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (file_ >= 0 && flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      close(file_);
-      throw InputError(fmt::format("{}: another campaign is at work there; expected a folder of its own", folder.string()));
-    }
+    if (file_ >= 0 && flock(file_, LOCK_EX | LOCK_NB) == 0) return;
+    const int reason = errno;
+    if (file_ >= 0) close(file_);
+    file_ = -1;
+    if (reason == EWOULDBLOCK) throw InputError(fmt::format("{}: another campaign is at work there; expected a folder of its own", folder.string()));
+    fmt::print(stderr, "bubblescope: {} cannot be locked ({}); nothing keeps another campaign from working there\n", folder.string(), strerror(reason));
   }
   ~FolderLock() {
     if (file_ >= 0) close(file_);
@@ -170,7 +172,7 @@ class Session {
     const ScenarioState before = state;
     const std::int64_t tried = state.attempts;
     const bool earlier = state.status == "failed" && unit.described_by(state) && stored_results(folder_ / entry.name).has_value();
-    state = {"begun", "", unit.scenario.text, version_text(), unit.labels(), 0, unit.work(), tried + 1};
+    state = {"begun", "", unit.scenario.text, version_text(), build_, unit.labels(), 0, unit.work(), tried + 1};
     if (!earlier) {
       write_campaign_state(folder_, state_);
       clear(entry.name);
@@ -222,6 +224,7 @@ class Session {
   std::filesystem::path folder_;
   const std::vector<CampaignUnit>& units_;
   CampaignState state_;
+  std::string build_ = build_text();
   Clock::time_point begin_;
   double limit_ = 0;  ///< seconds; 0: none
   Interrupt interrupt_;

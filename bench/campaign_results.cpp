@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "analysis/report.hpp"
 #include "bench/run_folder.hpp"
@@ -26,7 +27,7 @@ void require_schedules(const CampaignConfig& plan, const std::vector<CampaignUni
   }
 }
 
-CampaignScenario scenario_so_far(const CampaignUnit& unit, const CampaignState& state, const std::filesystem::path& folder, Campaign& campaign) {
+CampaignScenario scenario_so_far(const CampaignUnit& unit, const CampaignState& state, const std::filesystem::path& folder, Campaign& campaign, std::set<std::string>& builds) {
   CampaignScenario scenario;
   scenario.name = unit.entry.name;
   scenario.beside = unit.entry.beside;
@@ -40,6 +41,7 @@ CampaignScenario scenario_so_far(const CampaignUnit& unit, const CampaignState& 
       const auto own = folder / scenario.name / "report";
       if (std::filesystem::exists(own.string() + ".html") && std::filesystem::exists(own.string() + ".md")) scenario.report = scenario.name + "/report";
       if (campaign.machine.empty()) campaign.machine = results->machine;
+      builds.insert(known->second.build);
       const std::string note = "Not all scenarios were run on the same machine with the same software; their own reports say on which.";
       if (campaign.machine != results->machine && std::find(campaign.notes.begin(), campaign.notes.end(), note) == campaign.notes.end()) campaign.notes.push_back(note);
       campaign.date = std::max(campaign.date, results->date);
@@ -104,10 +106,12 @@ Campaign campaign_so_far(const CampaignConfig& plan, const std::vector<CampaignU
     campaign.goals.push_back({goal.name, figure, goal.over, goal.scenarios, goal.schedules, goal.of == "best", goal.bound});
   }
   std::size_t done = 0;
+  std::set<std::string> builds;
   for (const CampaignUnit& unit : units) {
-    campaign.scenarios.push_back(scenario_so_far(unit, state, folder, campaign));
+    campaign.scenarios.push_back(scenario_so_far(unit, state, folder, campaign, builds));
     done += campaign.scenarios.back().status == "complete" ? 1 : 0;
   }
+  if (builds.size() > 1) campaign.notes.push_back(fmt::format("The scenarios were run by {} builds of the program.", builds.size()));
   campaign.notes.insert(campaign.notes.begin(), fmt::format("{} of {} scenarios are complete.", done, units.size()));
   return campaign;
 }

@@ -36,6 +36,7 @@ CampaignState read_campaign_state(const std::filesystem::path& folder) {
       one.reason = entry.at("reason");
       one.scenario = entry.at("scenario");
       one.version = entry.at("version");
+      one.build = entry.value("build", "");
       one.schedules = entry.at("schedules").get<std::vector<std::string>>();
       one.seconds = entry.at("seconds");
       one.work = entry.at("work");
@@ -50,7 +51,7 @@ CampaignState read_campaign_state(const std::filesystem::path& folder) {
 void write_campaign_state(const std::filesystem::path& folder, const CampaignState& state) {
   json scenarios = json::object();
   for (const auto& [name, one] : state) {
-    scenarios[name] = {{"status", one.status},       {"reason", one.reason},   {"scenario", one.scenario}, {"version", one.version},
+    scenarios[name] = {{"status", one.status},       {"reason", one.reason},   {"scenario", one.scenario}, {"version", one.version}, {"build", one.build},
                        {"schedules", one.schedules}, {"seconds", one.seconds}, {"work", one.work},         {"attempts", one.attempts}};
   }
   write_file(file_of(folder), json{{"schema_version", 1}, {"scenarios", scenarios}}.dump(1, ' ', false, json::error_handler_t::replace) + "\n");

@@ -15,6 +15,7 @@ struct ScenarioState {
   std::string reason;    ///< of a failure
   std::string scenario;  ///< its text, overrides included, when it was run
   std::string version;   ///< of the program then
+  std::string build;     ///< likewise (build_text); empty: not known
   std::vector<std::string> schedules;  ///< labels
   double seconds = 0;    ///< that it took; cut off: until then
   std::int64_t work = 0; ///< schedules times rounds

@@ -9,6 +9,9 @@ namespace bubblescope {
 /// `bubblescope 0.1.0 (g++ 12.2.0, Release)`.
 std::string version_text();
 
+/// What tells builds of one version apart: a hash over the programs beside this one.
+std::string build_text();
+
 /// Software -> version, for profiles and reports.
 std::map<std::string, std::string> versions();
 

@@ -153,10 +153,11 @@ class Whole(Campaign):
                 times, idle = [row for row in rows if row[:2] == [scenario["name"], schedule["label"]]]
                 predicted, measured = schedule["predicted"], schedule["measured"]
                 self.assertAlmostEqual(schedule["error"], predicted["iteration_ns"] / measured["iteration_ns"] - 1, 9)
-                self.assertEqual(times[4], f"{100 * schedule['error']:+.1f} %".replace("-0.0", "+0.0"))
-                self.assertAlmostEqual(float(times[3].split()[0]), measured["iteration_ns"] / MS, delta=0.05)
-                self.assertEqual(times[3].split()[1], "ms")
-                self.assertEqual(times[5:], [f"{speedup[side]:.2f}x" if speedup[side] is not None else "" for speedup in schedule["speedups"] for side in ["predicted", "measured"]])
+                self.assertEqual(times[5], f"{100 * schedule['error']:+.1f} %".replace("-0.0", "+0.0"))
+                value, unit = times[3].split()
+                self.assertAlmostEqual(float(value), measured["iteration_ns"] / {"ms": MS, "s": 1000 * MS}[unit], delta=0.005 * float(value))  # three digits
+                self.assertRegex(times[4], r"^[0-9.]+( \S+)? to [0-9.]+ \S+ \(n=1\)$")
+                self.assertEqual(times[6:], [f"{speedup[side]:.2f}x" if speedup[side] is not None else "" for speedup in schedule["speedups"] for side in ["predicted", "measured"]])
                 self.assertEqual(idle[2:4], [f"{100 * side['idle_fraction']:.1f} %" for side in [predicted, measured]])
         goals = {row[0]: row[1:] for row in rows if row[0] in {goal["goal"] for goal in report["goals"]}}
         overlaps, wonders, times = report["goals"]
@@ -341,6 +342,19 @@ class Changed(Campaign):
         state["scenarios"]["a"]["version"] = "bubblescope 0.0.1"
         (self.out / "campaign.json").write_text(json.dumps(state))
         self.assertIn("a: was run by another version of the program; it is run again", self.campaign().stderr)
+
+    def test_another_build_keeps_results_and_the_report_says_so(self):
+        self.put("a", *LOCAL), self.put("b", *PIPELINES)
+        self.campaign()
+        self.assertEqual(self.report()["notes"], ["2 of 2 scenarios are complete."])
+        before = self.stamps("a")
+        state = json.loads((self.out / "campaign.json").read_text())
+        self.assertRegex(state["scenarios"]["a"]["build"], "^[0-9a-f]{16}$")
+        state["scenarios"]["a"]["build"] = "0" * 16
+        (self.out / "campaign.json").write_text(json.dumps(state))
+        self.campaign()
+        self.assertEqual(self.stamps("a"), before)
+        self.assertIn("The scenarios were run by 2 builds of the program.", self.report()["notes"])
 
     def test_damaged_results_are_measured_again(self):
         self.put("a", *LOCAL)
