@@ -467,7 +467,8 @@ class Carried(InFolder):
         return subprocess.run([self.carried / "bubblescope", *map(str, arguments)], capture_output=True, text=True, timeout=300, cwd=self.elsewhere, env={"LD_LIBRARY_PATH": ""})
 
     def test_it_is_small_and_its_libraries_are_its_own(self):
-        self.assertLess(sum(file.stat().st_size for file in self.carried.rglob("*") if file.is_file()), 64 << 20)
+        if "Release)" in run("--version").stdout:  # what sanitizers add is not meant to travel
+            self.assertLess(sum(file.stat().st_size for file in self.carried.rglob("*") if file.is_file()), 64 << 20)
         loaded = subprocess.run(["ldd", self.carried / "bubblescope"], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}).stdout
         system = re.compile(r"linux-vdso|ld-linux|lib(c|m|dl|rt|pthread)\.so")
         others = [line for line in loaded.splitlines() if not system.search(line)]
