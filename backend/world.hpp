@@ -1,0 +1,134 @@
+// The processes of a job as the rest of the backend sees them: which ranks are where, what all processes do
+// together, one clock, and what happens when one of them is lost.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "backend/clock.hpp"
+#include "backend/clock_fit.hpp"
+#include "backend/transport.hpp"
+#include "sim/core/error.hpp"
+#include "sim/core/op.hpp"
+
+namespace bubblescope {
+
+/// Another process is gone or does not answer; its text says which, and what it did last. Nothing can be asked of the
+/// world afterwards.
+class LostError : public RunError {
+ public:
+  using RunError::RunError;
+};
+
+/// Ranks [first, last).
+struct RankRange {
+  Rank first = 0;
+  Rank last = 0;
+  bool holds(Rank rank) const { return rank >= first && rank < last; }
+  std::int32_t count() const { return last - first; }
+};
+
+/// The ranks of a process: as many on each, neighbours together. Throws InputError where that does not come out even.
+RankRange ranks_of_process(std::int32_t process, std::int32_t processes, std::int32_t ranks);
+
+/// All processes of a job, from within one of them. What is done together (gather, broadcast, ...) every
+/// process calls in the same order, from one thread at a time, and waits there; LostError is thrown from
+/// any of them once a process is lost.
+class World {
+ public:
+  /// Handles parcels of one session: what `from` sent with `World::send`.
+  using Handler = std::function<void(std::int32_t from, std::string_view head, Parcel& parcel)>;
+
+  /// Starts the thread that moves parcels on while nobody waits.
+  explicit World(std::unique_ptr<Transport> transport);
+  /// Closes the transport unless a process was lost.
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  std::int32_t processes() const { return transport_->processes(); }
+  std::int32_t process() const { return transport_->process(); }
+  bool first() const { return process() == 0; }
+  std::string transport_name() const { return transport_->name(); }
+
+  /// Of every process, in order, at process 0; empty elsewhere.
+  std::vector<std::string> gather(std::string mine);
+  /// Process 0's, everywhere.
+  std::string broadcast(std::string mine);
+  /// Of every process, in order, everywhere.
+  std::vector<std::string> gather_all(std::string mine);
+  bool any(bool mine);
+  void barrier();
+
+  /// Parcels between parts that every process has: opened in the same order everywhere. What comes for a session
+  /// before it is opened waits for that; what comes after it was closed is dropped. The handler is called by
+  /// whichever thread polls, one call at a time; it must not wait.
+  std::int64_t open(Handler handler);
+  void close(std::int64_t session);
+  void send(std::int64_t session, std::int32_t to, std::string head, std::shared_ptr<const void> body = nullptr, std::int64_t bytes = 0,
+            std::function<void()> left = {});
+
+  /// Moves parcels on; whoever waits for one does so best by polling. Returns whether anything came or left.
+  bool poll();
+  /// Polls until `ready`, with short sleeps after a while. Throws LostError once a process is lost.
+  void wait(const std::function<bool()>& ready);
+
+  /// Compares all clocks with process 0's many times within a few milliseconds. Collective.
+  void compare_clocks();
+  /// From now on process 0 compares them now and then, until it is told not to.
+  void watch_clocks(bool watch) { watching_ = watch; }
+  /// This process's steady clock to process 0's, as known since the last `compare_clocks`.
+  Nanos to_common(Nanos own) const { return own + offset_.load(std::memory_order_relaxed); }
+  Nanos to_own(Nanos common) const { return common - offset_.load(std::memory_order_relaxed); }
+  /// At process 0: comparisons with `process` since the last call, which begins anew.
+  std::vector<ClockSample> take_clock_samples(std::int32_t process);
+
+  /// A process is lost: everything that waits ends with LostError(why). Any thread; the first reason stays.
+  void lose(std::string why);
+  bool lost() const { return lost_.load(std::memory_order_acquire); }
+  std::string why_lost() const;
+  /// Throws LostError once a process is lost.
+  void check() const;
+
+ private:
+  struct Mailbox {
+    std::map<std::int32_t, std::string> came;  ///< by process
+  };
+  struct Session {
+    Handler handler;
+    std::vector<std::pair<std::int32_t, Parcel>> early;
+    bool open = false;
+  };
+
+  void handle(std::int32_t from, Parcel parcel);
+  void handle_together(std::int32_t from, std::int64_t number, Parcel& parcel);
+  void handle_session(std::int32_t from, std::int64_t number, Parcel& parcel);
+  void send_together(std::int32_t to, std::int64_t number, const std::string& bytes);
+  std::string await_from(std::int64_t number, std::int32_t from);
+  void ask_clock(std::int32_t process);
+  void move_on();
+
+  std::unique_ptr<Transport> transport_;
+  mutable std::mutex mutex_;
+  std::int64_t together_ = 0;                ///< things done together so far
+  std::map<std::int64_t, Mailbox> mail_;     ///< by their number
+  std::int64_t sessions_ = 0;                ///< opened so far
+  std::map<std::int64_t, Session> session_;  ///< open ones and those that others opened first
+  std::vector<std::vector<ClockSample>> clocks_;  ///< process 0: by process
+  std::atomic<Nanos> offset_{0};
+  std::atomic<bool> watching_{false};
+  std::atomic<bool> lost_{false};
+  std::string why_;
+  std::atomic<bool> ends_{false};
+  std::thread mover_;  ///< last: it uses the others
+};
+
+}  // namespace bubblescope
