@@ -85,6 +85,7 @@ struct BackendDescription {
   std::map<std::string, std::string> versions;  ///< software -> version
 };
 
+class PayloadCodec;
 class StreamSource;
 
 /// Makes devices. `device` is called on the rank's own thread, after it was pinned, for one rank after
@@ -98,6 +99,8 @@ class Backend {
   virtual BackendDescription describe() const { return {}; }
   /// Where the devices issue work that is done later (backend/streams.hpp); null: calls return when it is done.
   virtual StreamSource* stream_source() { return nullptr; }
+  /// How the devices' payloads cross to other processes (backend/payload_codec.hpp); lives as long as the backend.
+  virtual const PayloadCodec& codec() const;
 };
 
 }  // namespace bubblescope

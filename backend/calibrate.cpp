@@ -17,11 +17,14 @@
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
 #include "backend/direct_streams.hpp"
+#include "backend/channel_costs.hpp"
+#include "backend/fields.hpp"
 #include "backend/handover.hpp"
-#include "sim/core/index.hpp"
+#include "backend/overlap.hpp"
 #include "backend/rehearsal.hpp"
 #include "backend/transfers.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
 
 namespace bubblescope {
 namespace {
@@ -66,6 +69,7 @@ class Calibrator {
   Calibrator(const Program& program, Ranks& ranks, const CalibrateOptions& options)
       : ranks_(ranks), options_(options), stages_(program.stages()), alone_(stages_), busy_(stages_), found_(program.rows.size()) {
     for (Rank r = 0; r < program.ranks(); ++r) rehearsals_.emplace_back(program, r);
+    if (World* const world = ranks.world()) world->compare_clocks();
     groups_ = busy_groups(program.ranks(), options.cores, available_cores());
     std::vector<LaneSpec> lanes;
     std::size_t events = 0;
@@ -91,7 +95,9 @@ class Calibrator {
     if (options_.rounds > 0 && !stopped()) walk_together();
     busy_ = Samples(stages_);
     const Nanos begun = steady_now();
-    const auto goes_on = [&](std::int32_t round) { return round < options_.rounds || (options_.noise > 0 && steady_now() - begun < options_.longest && noisy()); };
+    const auto goes_on = [&](std::int32_t round) {
+      return round < options_.rounds || (options_.noise > 0 && ranks_.any(steady_now() - begun < options_.longest && noisy()));
+    };
     for (std::int32_t round = 0; !stopped() && goes_on(round); ++round) {
       for (Rank r = 0; r < ranks_.count() && !stopped(); ++r) walk_alone(r, options_.walks);
       collect(alone_, 0, std::numeric_limits<Nanos>::max());
@@ -108,7 +114,10 @@ class Calibrator {
         if (op.alone.count > 0) result.ops.push_back(op);
       }
     }
-    if (!result.stopped && on_streams_) {
+    share_ops(result);
+    if (!result.stopped && ranks_.world() != nullptr) {
+      measure_channels(result);
+    } else if (!result.stopped && on_streams_) {
       measure_messages(result);
       result.stopped = stopped();
     } else if (!result.stopped) {
@@ -124,7 +133,47 @@ class Calibrator {
 
  private:
   bool noisy() const { return std::max(alone_.largest_error(ranks_.count()), busy_.largest_error(ranks_.count())) > options_.noise; }
-  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
+  bool stopped() const { return ranks_.any(options_.stop != nullptr && options_.stop->load()); }
+
+  /// A stage's ops were measured in the process that has it.
+  void share_ops(Calibration& result) const {
+    World* const world = ranks_.world();
+    if (world == nullptr) return;
+    const std::vector<std::string> all = world->gather_all(FieldsOut().add(result.ops).take());
+    result.ops.clear();
+    for (const std::string& one : all) {
+      const auto theirs = FieldsIn(one).get<std::vector<MeasuredOp>>();
+      result.ops.insert(result.ops.end(), theirs.begin(), theirs.end());
+    }
+    std::sort(result.ops.begin(), result.ops.end(), [](const MeasuredOp& a, const MeasuredOp& b) { return std::pair(a.stage, a.kind) < std::pair(b.stage, b.kind); });
+  }
+
+  /// Between processes: messages of a small size and of those that the program sends.
+  void measure_channels(Calibration& result) {
+    std::set<std::int64_t> sizes{1 << 10};
+    std::mutex mutex;
+    ranks_.each([&](Rank r, Device& device) {
+      const std::vector<std::int64_t> own = rehearsals_[at(r)].message_bytes(device);
+      const std::lock_guard lock(mutex);
+      sizes.insert(own.begin(), own.end());
+    });
+    const std::vector<std::int64_t> mine(sizes.begin(), sizes.end());
+    for (const std::string& one : ranks_.world()->gather_all(FieldsOut().add(mine).take())) {
+      for (const std::int64_t size : FieldsIn(one).get<std::vector<std::int64_t>>()) sizes.insert(size);
+    }
+    const std::vector<std::int64_t> all(sizes.begin(), sizes.end());
+    constexpr Nanos kForOneSize = kSecond / 2;
+    const ChannelCosts costs = measure_channel(ranks_, all, options_.waits, kForOneSize, [this](Device& device) {
+      walk(0, device);
+      rehearsals_.front().finish(*streams_, found_.front());
+      found_.front().clear();
+    });
+    result.transfers = costs.one_way;
+    result.both_ways = costs.both_ways;
+    result.sync = costs.sync;
+    result.handover = ranks_.own().count() > 1 ? measure_waits(ranks_, options_.waits).handover : Quartiles{};
+    result.stopped = stopped();
+  }
 
   std::int32_t walk(Rank rank, Device& device) { return rehearsals_[at(rank)].walk(device, *streams_, rank, first_event_[at(rank)], found_[at(rank)]); }
 
@@ -172,39 +221,25 @@ class Calibrator {
 
   /// All ranks of a group walk until each has done its walks, so that nobody falls idle before.
   void walk_together(const std::vector<Rank>& group) {
-    std::atomic<std::int32_t> waiting{static_cast<std::int32_t>(group.size())};
-    std::atomic<std::int32_t> working{static_cast<std::int32_t>(group.size())};
-    std::atomic<Nanos> first_end{std::numeric_limits<Nanos>::max()};
-    std::vector<Nanos> begun(group.size());
+    std::vector<Rank> own;
+    std::set<std::int32_t> processes;  // that have ranks of it
+    for (const Rank rank : group) {
+      if (ranks_.own().holds(rank)) own.push_back(rank);
+      processes.insert(rank / ranks_.own().count());
+    }
+    Overlap overlap(ranks_.world(), static_cast<std::int32_t>(own.size()), static_cast<std::int32_t>(processes.size()));
     ranks_.each([&](Rank r, Device& device) {
-      const auto place = std::find(group.begin(), group.end(), r);
-      if (place == group.end()) return;
-      if (waiting.fetch_sub(1) == 1) {
-        waiting.notify_all();
-      } else {
-        for (std::int32_t left = waiting.load(); left > 0; left = waiting.load()) waiting.wait(left);
-      }
-      begun[at(place - group.begin())] = steady_now();
-      // A device that fails must not leave the others walking for ever.
-      struct Leave {
-        std::atomic<std::int32_t>& working;
-        std::atomic<Nanos>& first_end;
-        bool left = false;
-        void now() {
-          if (left) return;
-          left = true;
-          if (working.fetch_sub(1) == 1) first_end.store(steady_now());
-        }
-        ~Leave() { now(); }
-      } leave{working, first_end};
-      for (std::int32_t w = 0; w < options_.walks || working.load() > 0; ++w) {
+      if (std::find(own.begin(), own.end(), r) == own.end()) return;
+      Overlap::Member member(overlap);
+      for (std::int32_t w = 0; w < options_.walks || overlap.goes_on(); ++w) {
         walk(r, device);
         if (w + 1 == options_.walks) rehearsals_[at(r)].finish(*streams_, found_[at(r)]);  // its walks are done, not only issued
-        if (w + 1 >= options_.walks) leave.now();
+        if (w + 1 >= options_.walks) member.done();
       }
       rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
     });
-    collect(busy_, *std::max_element(begun.begin(), begun.end()), first_end.load());
+    const auto [from, to] = overlap.times();
+    collect(busy_, from, to);
   }
 
   /// Takes over what began and ended in [from, to].

@@ -28,8 +28,9 @@ struct CalibrateOptions {
 
 struct Calibration {
   std::vector<MeasuredOp> ops;  ///< by stage, then kind; only what occurs in the Program
-  Quartiles handover;           ///< of a (small) message between two ranks, with what the receiver takes to notice
-  std::vector<MeasuredTransfer> transfers;  ///< by size, on streams
+  Quartiles handover;           ///< of a (small) message between two ranks of a process, with what the receiver takes to notice
+  std::vector<MeasuredTransfer> transfers;  ///< by size, on streams and between processes
+  std::vector<MeasuredTransfer> both_ways;  ///< likewise, between processes, with as large a message the other way
   Quartiles sync;               ///< of a barrier, after the last rank has come
   bool stopped = false;         ///< not everything was measured as often as asked for
 };
@@ -40,7 +41,8 @@ struct Calibration {
 /// group was at work count. The first walks, alone and together, are not counted. What an op takes includes the
 /// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum,
 /// ALLREDUCE likewise, as if the other copies contributed the same.
-/// The devices train on the examples meanwhile; afterwards their state is what it was before.
+/// The devices train on the examples meanwhile; afterwards their state is what it was before. Over processes all of
+/// them do this together, and each gets the same result.
 Calibration calibrate(const Program& program, Ranks& ranks, const CalibrateOptions& options);
 
 /// Groups of ranks that can work at once, each on cores of its own; every rank is in at least one.

@@ -1,5 +1,6 @@
-// Channels between the ranks of one process: what may be sent when, when it arrives, and who is woken.
-// The rules are those of sim/core/constraints.hpp, kept here as a state machine driven by the ranks.
+// Channels between ranks: what may be sent when, when it arrives, and who is woken. The rules are those of
+// sim/core/constraints.hpp, kept here as a state machine driven by the ranks. Of a channel to or from another process this
+// one keeps its own side; the sides tell each other what they need to know.
 #pragma once
 
 #include <array>
@@ -37,13 +38,34 @@ struct Delivery {
   SpanRef send;            ///< the sender's span
 };
 
+/// Since when one side of a channel allows something, and the span that it took until then.
+struct Turn {
+  Nanos since = 0;
+  SpanRef span;
+};
+
+/// How sides of channels reach the other side in another process, where `Channels` is told the same. Called with the
+/// channels locked: must not wait, and must not call back.
+class RemoteSides {
+ public:
+  virtual ~RemoteSides() = default;
+  /// Whether a rank is in this process.
+  virtual bool here(Rank rank) const = 0;
+  /// The sender's side to the receiver's: a message that has been accepted. `Channels::left` follows here.
+  virtual void accepted(std::int32_t message, std::int64_t walk, const Payload& payload, const Delivery& delivery) = 0;
+  /// The receiver's side to the sender's: the receiver of a rendezvous has its turn.
+  virtual void granted(std::int32_t message, std::int64_t walk, const Turn& turn) = 0;
+  /// The receiver's side to the sender's: there is room for the message.
+  virtual void credited(std::int32_t message, std::int64_t walk, const Turn& credit) = 0;
+};
+
 /// All channels of a plan. Every member may be called from any thread; `walk` counts the walks of the
 /// rows, so an entry is named by its message and its walk. Nothing here blocks: who has to wait looks
 /// again when its bell rings.
 class Channels {
  public:
-  /// Both must outlive this. `bells`: one per rank.
-  Channels(const Plan& plan, std::span<Bell> bells);
+  /// All must outlive this. `bells`: one per rank. `remote`: null where all ranks are in this process.
+  Channels(const Plan& plan, std::span<Bell> bells, RemoteSides* remote = nullptr);
 
   /// The sender has the data of a message.
   void offer(std::int32_t message, std::int64_t walk, Payload payload, Nanos now, SpanRef send);
@@ -56,6 +78,15 @@ class Channels {
   /// The rank will not begin walk number `walks`: its FIFOs let pass what would be of it.
   void finish(Rank rank, std::int64_t walks);
 
+  /// Tells the other sides who has the first turns; once, when they can be told.
+  void begin();
+  /// What the other side of a channel has told; times are of this process's clock.
+  void accepted(std::int32_t message, std::int64_t walk, Payload payload, const Delivery& delivery, Nanos now);
+  void granted(std::int32_t message, std::int64_t walk, const Turn& turn);
+  void credited(std::int32_t message, std::int64_t walk, const Turn& credit);
+  /// An accepted message to another process needs its channel no longer.
+  void left(std::int32_t message, std::int64_t walk, Nanos now);
+
  private:
   struct Entry {
     Payload payload;
@@ -67,6 +98,12 @@ class Channels {
     Nanos consumed_at = 0;
     SpanRef recv;
     SpanRef consumer;
+    // Of channels between processes: told to the sender's side, or there, that it was told.
+    bool granted = false;
+    bool credited = false;
+    bool left = false;
+    Turn turn;
+    Turn credit;
   };
   /// Entries by their running number on the edge, in a ring that starts at `base`.
   struct Edge {
@@ -108,12 +145,19 @@ class Channels {
   bool at_head(std::int32_t fifo, const Transfer& transfer, bool send) const;
   void pass(std::int32_t fifo, Nanos free, SpanRef last);
   void advance(Rings& rings);
+  bool here(Rank rank) const { return remote_ == nullptr || remote_->here(rank); }
+  const EdgePlan& plan_of(const Transfer& transfer) const;
+  Edge& edge_of(const Transfer& transfer);
+  bool receiver_ready(const Transfer& transfer, const Entry* entry, Turn& turn) const;
+  void try_grant(const Transfer& transfer);
   void try_accept(const Transfer& transfer, Entry& entry, Rings& rings);
   void try_receive(const Transfer& transfer, Entry& entry, Rings& rings);
-  void drop_used(Edge& edge, std::int32_t capacity);
+  void drop_used(Edge& edge, const EdgePlan& plan);
+  void drop_sent(Edge& edge, const EdgePlan& plan, std::int64_t next);
 
   const Plan& plan_;
   std::span<Bell> bells_;
+  RemoteSides* remote_;
   mutable std::mutex mutex_;
   std::vector<Edge> edges_;
   std::vector<Queue> fifos_;

@@ -26,8 +26,8 @@ struct ClockFit {
 };
 
 /// The line through the best samples: those of every twentieth of the time that took the shortest way. No drift is
-/// taken from samples that lie within 50 ms, or where it is smaller than what the samples leave open. `error`: the largest
-/// distance of the line from a best sample, and the smallest error of any sample. None: all zero.
+/// taken from samples that lie within 50 ms, or where it is smaller than what the samples leave open. `error`: the smallest
+/// error of any sample, and the largest distance of the line from one that is nearly as exact. None: all zero.
 ClockFit fit_clock(std::span<const ClockSample> samples);
 
 }  // namespace bubblescope

@@ -1,4 +1,6 @@
 // The ranks' threads: each makes its device, runs what it is given, and destroys the device at the end.
+#include <unistd.h>
+
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -8,6 +10,8 @@
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
 #include "backend/executor.hpp"
+#include "backend/fields.hpp"
+#include "sim/core/error.hpp"
 
 namespace bubblescope {
 
@@ -66,34 +70,91 @@ struct Ranks::Thread {
   std::thread thread;  // last: it uses the others
 };
 
-Ranks::Ranks(Backend& backend, const Program& program, std::vector<std::vector<int>> cores) : stream_source_(backend.stream_source()) {
-  for (Rank r = 0; r < program.ranks(); ++r) threads_.push_back(std::make_unique<Thread>());
+namespace {
+
+/// Long enough to find out what a peer in another process does next; the waiting rank has its core for itself.
+constexpr Nanos kSpinOverProcesses = 10 * kMillisecond;
+
+/// Whether the ranks of this host, those of other processes too, have a core each.
+bool crowded(World& world, std::int32_t ranks_here) {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  const std::string mine = FieldsOut().add(std::string(host)).add(ranks_here).take();
+  std::int32_t on_host = 0;
+  for (const std::string& other : world.gather_all(mine)) {
+    FieldsIn fields(other);
+    if (fields.get<std::string>() == host) on_host += fields.get<std::int32_t>();
+  }
+  return world.any(on_host > available_cores());
+}
+
+}  // namespace
+
+Ranks::Ranks(Backend& backend, const Program& program, std::vector<std::vector<int>> cores, World* world)
+    : stream_source_(backend.stream_source()), codec_(backend.codec()), world_(world), count_(program.ranks()), own_{0, program.ranks()} {
+  if (world_ != nullptr) {
+    own_ = ranks_of_process(world_->process(), world_->processes(), count_);
+    if (stream_source_ != nullptr) throw InputError("ranks on streams share one process; start one process");
+    spin_ = crowded(*world_, own_.count()) ? 0 : kSpinOverProcesses;
+  } else {
+    spin_ = default_spin(count_);
+  }
+  for (Rank r = own_.first; r < own_.last; ++r) threads_.push_back(std::make_unique<Thread>());
   // One after another: backends need not guard what their devices share.
-  for (Rank r = 0; r < program.ranks(); ++r) {
-    const auto i = static_cast<std::size_t>(r);
-    threads_[i]->start([&, r, i](std::unique_ptr<Device>& device) {
-      if (i < cores.size()) pin_thread(cores[i]);
+  std::exception_ptr first;
+  for (Rank r = own_.first; r < own_.last && !first; ++r) {
+    Thread& thread = *threads_[static_cast<std::size_t>(r - own_.first)];
+    thread.start([&, r](std::unique_ptr<Device>& device) {
+      if (static_cast<std::size_t>(r) < cores.size()) pin_thread(cores[static_cast<std::size_t>(r)]);
       use_exact_timers();
       device = backend.device(r, program);
     });
-    if (const std::exception_ptr error = threads_[i]->finish()) std::rethrow_exception(error);
+    first = thread.finish();
   }
+  throw_together(first);
 }
 
 Ranks::~Ranks() = default;
 
-std::int32_t Ranks::count() const { return static_cast<std::int32_t>(threads_.size()); }
-
 void Ranks::each(const std::function<void(Rank, Device&)>& work) {
   for (std::size_t i = 0; i < threads_.size(); ++i) {
-    threads_[i]->start([&work, i](std::unique_ptr<Device>& device) { work(static_cast<Rank>(i), *device); });
+    threads_[i]->start([this, &work, i](std::unique_ptr<Device>& device) { work(own_.first + static_cast<Rank>(i), *device); });
   }
   std::exception_ptr first;
   for (const auto& thread : threads_) {
     const std::exception_ptr error = thread->finish();
     if (error && !first) first = error;
   }
-  if (first) std::rethrow_exception(first);
+  throw_together(first);
+}
+
+void Ranks::throw_together(const std::exception_ptr& mine) const {
+  if (world_ == nullptr) {
+    if (mine) std::rethrow_exception(mine);
+    return;
+  }
+  enum class Threw : std::uint8_t { nothing, input, other };
+  Threw threw = Threw::nothing;
+  std::string what;
+  if (mine) {
+    try {
+      std::rethrow_exception(mine);
+    } catch (const LostError&) {
+      throw;
+    } catch (const InputError& error) {
+      threw = Threw::input;
+      what = error.what();
+    } catch (const std::exception& error) {
+      threw = Threw::other;
+      what = error.what();
+    }
+  }
+  for (const std::string& one : world_->gather_all(FieldsOut().add(threw).add(what).take())) {
+    FieldsIn fields(one);
+    const auto kind = fields.get<Threw>();
+    if (kind == Threw::input) throw InputError(fields.get<std::string>());
+    if (kind == Threw::other) throw RunError(fields.get<std::string>());
+  }
 }
 
 }  // namespace bubblescope

@@ -88,7 +88,7 @@ bool StreamWalker::advance(Cursor& cursor) {
   if (run_.plan.lanes[at(cursor.lane)].spec.kind == StreamKind::compute) {
     // The last walk that some rank has begun is every rank's last once the run is to stop.
     const std::int64_t walk = op_at(op).iteration / run_.walk.iterations;
-    while (begun_ < walk && run_.control.begin(begun_ + 1)) ++begun_;
+    while (begun_ < walk && run_.control.begin(begun_ + 1, run_.bells[at(rank_)], 0)) ++begun_;
   }
   if (cut_off(op)) {
     ++cursor.next;

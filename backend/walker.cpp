@@ -7,6 +7,8 @@
 #include <exception>
 #include <utility>
 
+#include "backend/world.hpp"
+
 namespace bubblescope {
 
 Walker::Walker(Run& run, Rank rank, Device& device, RankRecord& record)
@@ -31,10 +33,10 @@ void Walker::reserve() {
 void Walker::walk() {
   try {
     reserve();
-    run_.start.arrive(0, 0, rank_, {}, steady_now(), {});
+    run_.meetings.arrive(run_.start, 0, rank_, {}, steady_now(), {});
     MeetingResult released;
-    run_.control.await(bell_, run_.spin, [&] { return run_.start.complete(0, 0, released); });
-    for (walk_ = 0; run_.control.begin(walk_); ++walk_) {
+    run_.control.await(bell_, run_.spin, [&] { return run_.meetings.complete(run_.start, 0, released); });
+    for (walk_ = 0; run_.control.begin(walk_, bell_, run_.spin); ++walk_) {
       for (const Step& step : steps_) {
         // The next walk's barriers take the place of those of a drain.
         if (step.late && (walk_ == 0 || step.op.kind == Kind::SYNC)) continue;
@@ -50,6 +52,8 @@ void Walker::walk() {
     }
     step_ = nullptr;
   } catch (const Aborted&) {
+  } catch (const LostError& error) {
+    run_.control.told_failure(error.what());
   } catch (const std::exception& error) {
     fail(error.what());
   } catch (...) {

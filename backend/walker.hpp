@@ -25,7 +25,7 @@ struct Run {
   std::span<Bell> bells;
   Channels& channels;
   Meetings& meetings;
-  Meetings& start;
+  std::int32_t start;  ///< the meeting of all ranks before the first op
   RunControl& control;
   Nanos spin;
 };

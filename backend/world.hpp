@@ -68,11 +68,13 @@ class World {
   bool any(bool mine);
   void barrier();
 
-  /// Parcels between parts that every process has: opened in the same order everywhere. What comes for a session
-  /// before it is opened waits for that; what comes after it was closed is dropped. The handler is called by
-  /// whichever thread polls, one call at a time; it must not wait.
-  std::int64_t open(Handler handler);
+  /// A number for parcels between parts that every process has. Every process asks for them in the same order.
+  std::int64_t new_session();
+  /// What comes for a session before it is opened waits for that; what comes after it was closed is dropped. The handler
+  /// is called by whichever thread polls, one call at a time; it must not wait. `lost` is called once a process is lost.
+  void open(std::int64_t session, Handler handler, std::function<void()> lost);
   void close(std::int64_t session);
+  /// `left`: called by whoever polls once the body is not needed any more, unless the session was closed before.
   void send(std::int64_t session, std::int32_t to, std::string head, std::shared_ptr<const void> body = nullptr, std::int64_t bytes = 0,
             std::function<void()> left = {});
 
@@ -104,6 +106,7 @@ class World {
   };
   struct Session {
     Handler handler;
+    std::function<void()> lost;
     std::vector<std::pair<std::int32_t, Parcel>> early;
     bool open = false;
   };
@@ -117,10 +120,11 @@ class World {
   void move_on();
 
   std::unique_ptr<Transport> transport_;
+  std::mutex handling_;        ///< held while a session's handler is called; before `mutex_`
   mutable std::mutex mutex_;
   std::int64_t together_ = 0;                ///< things done together so far
   std::map<std::int64_t, Mailbox> mail_;     ///< by their number
-  std::int64_t sessions_ = 0;                ///< opened so far
+  std::int64_t sessions_ = 0;                ///< numbers given so far
   std::map<std::int64_t, Session> session_;  ///< open ones and those that others opened first
   std::vector<std::vector<ClockSample>> clocks_;  ///< process 0: by process
   std::atomic<Nanos> offset_{0};

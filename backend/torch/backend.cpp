@@ -7,6 +7,7 @@
 #include <array>
 
 #include "backend/torch/allocations.hpp"
+#include "backend/torch/codec.hpp"
 #include "backend/torch/config.hpp"
 #include "backend/torch/device.hpp"
 #include "backend/torch/training.hpp"
@@ -23,6 +24,7 @@ class TorchBackend : public Backend {
   explicit TorchBackend(std::shared_ptr<const TorchShared> shared) : shared_(std::move(shared)) {}
   std::string name() const override { return "cpu"; }
   BackendDescription describe() const override { return {"", "", {{"LibTorch", TORCH_VERSION}}}; }
+  const PayloadCodec& codec() const override { return codec_; }
   std::unique_ptr<Device> device(Rank rank, const Program& program) override {
     try {
       return std::make_unique<TorchDevice>(shared_, rank, program);
@@ -33,6 +35,7 @@ class TorchBackend : public Backend {
 
  private:
   std::shared_ptr<const TorchShared> shared_;
+  TorchCodec codec_;
 };
 
 void check_data(const TorchConfig& config) {

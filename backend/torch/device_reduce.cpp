@@ -2,16 +2,11 @@
 #include <utility>
 
 #include "backend/torch/allocations.hpp"
+#include "backend/torch/copy_state.hpp"
 #include "backend/torch/device.hpp"
 
 namespace bubblescope {
 namespace {
-
-/// What a copy of a stage contributes to an ALLREDUCE.
-struct CopyState {
-  std::vector<torch::Tensor> gradients;   ///< by parameter; the ones it goes on with are others
-  std::vector<torch::Tensor> statistics;  ///< by buffer: copies, for the buffers themselves change in place
-};
 
 /// What another rank contributed, on this rank's device, to be read by its current stream.
 torch::Tensor fetch(const torch::Tensor& tensor, const torch::Device& where) {

@@ -1,12 +1,16 @@
 // Evaluation of the whole chained model on the test part.
+#include <fmt/format.h>
+
 #include <cmath>
 #include <limits>
 #include <mutex>
 
 #include "backend/torch/batches.hpp"
 #include "backend/torch/device.hpp"
+#include "backend/torch/tensor_bytes.hpp"
 #include "backend/torch/training.hpp"
 #include "sim/core/error.hpp"
+#include "sim/workload/partition.hpp"
 
 namespace bubblescope {
 
@@ -43,17 +47,80 @@ Score score(const Batch& batch, std::vector<TorchDevice::StageView>& stages) {
   return result;
 }
 
+/// The stages of the first chain. Of those of other processes there are copies, made for this.
+class WholeModel {
+ public:
+  WholeModel(Ranks& ranks, const TorchConfig& config) : stages_(config.cuts.size() + 1) {
+    std::map<std::string, torch::Tensor> state;
+    std::mutex mutex;
+    ranks.each([&](Rank, Device& device) {
+      auto& own = dynamic_cast<TorchDevice&>(device);
+      const std::lock_guard lock(mutex);
+      for (const auto& view : own.stages()) {
+        if (view.chain == 0) stages_[static_cast<std::size_t>(view.position)] = view;
+      }
+      if (ranks.world() != nullptr) state.merge(own.state());
+    });
+    if (ranks.world() != nullptr) complete(*ranks.world(), config, state);
+  }
+
+  const std::vector<TorchDevice::StageView>& stages() const { return stages_; }
+
+ private:
+  void complete(World& world, const TorchConfig& config, std::map<std::string, torch::Tensor>& state) {
+    std::erase_if(state, [](const auto& entry) { return !entry.first.starts_with("model.") && !entry.first.starts_with("auxiliary."); });
+    std::map<std::string, torch::Tensor> all;
+    for (const std::string& bytes : world.gather_all(tensors_to_bytes(state))) all.merge(named_tensors_from_bytes(bytes));
+    const auto shared = torch_shared(config);
+    const std::vector<StageRange> ranges = stage_ranges(shared->graph, config.cuts);
+    const auto copy = [&all](const std::string& prefix, const std::vector<NamedTensor>& to) {
+      const torch::NoGradGuard no_grad;
+      for (const NamedTensor& t : to) t.tensor.detach().copy_(all.at(prefix + t.name));
+    };
+    const bool local = world.any(stages_.front().auxiliary != nullptr);
+    const ModuleOptions options{.dtype = shared->dtype, .seed = config.seed, .autocast = shared->autocast};
+    for (std::size_t s = 0; s < stages_.size(); ++s) {
+      if (stages_[s].module != nullptr) continue;
+      TorchDevice::StageView& view = stages_[s];
+      view.position = static_cast<std::int32_t>(s);
+      view.module = modules_.emplace_back(std::make_unique<StageModule>(shared->graph, ranges[s].first, ranges[s].last, options)).get();
+      copy("model.", view.module->parameters());
+      copy("model.", view.module->buffers());
+      if (!local || s + 1 == stages_.size()) continue;
+      view.auxiliary = auxiliaries_.emplace_back(std::make_unique<AuxiliaryModule>(shared->auxiliaries[s], view.position, options)).get();
+      const std::string prefix = fmt::format("auxiliary.{}.", s);
+      copy(prefix, view.auxiliary->parameters());
+      copy(prefix, view.auxiliary->buffers());
+    }
+  }
+
+  std::vector<TorchDevice::StageView> stages_;
+  std::vector<std::unique_ptr<StageModule>> modules_;
+  std::vector<std::unique_ptr<AuxiliaryModule>> auxiliaries_;
+};
+
+/// Every process has some of the batches.
+void share_scores(World& world, std::vector<Score>& scores, std::size_t stages) {
+  FieldsOut mine;
+  for (const Score& one : scores) mine.add(one.loss).add(one.right).add(one.auxiliary_right);
+  const std::vector<std::string> all = world.gather_all(mine.take());
+  for (Score& one : scores) one = {0, 0, std::vector<std::int64_t>(stages, 0)};
+  for (const std::string& bytes : all) {
+    FieldsIn fields(bytes);
+    for (Score& one : scores) {
+      one.loss += fields.get<double>();
+      one.right += fields.get<std::int64_t>();
+      const auto right = fields.get<std::vector<std::int64_t>>();
+      for (std::size_t s = 0; s < right.size(); ++s) one.auxiliary_right[s] += right[s];
+    }
+  }
+}
+
 }  // namespace
 
 Evaluation evaluate(Ranks& ranks, const TorchConfig& config) {
-  std::vector<TorchDevice::StageView> stages(config.cuts.size() + 1);
-  std::mutex mutex;
-  ranks.each([&](Rank, Device& device) {
-    const std::lock_guard lock(mutex);
-    for (const auto& view : dynamic_cast<TorchDevice&>(device).stages()) {
-      if (view.chain == 0) stages[static_cast<std::size_t>(view.position)] = view;
-    }
-  });
+  WholeModel model(ranks, config);
+  const std::vector<TorchDevice::StageView>& stages = model.stages();
 
   const DataSet& set = *config.data;
   const std::int64_t count = set.test.count();
@@ -63,11 +130,13 @@ Evaluation evaluate(Ranks& ranks, const TorchConfig& config) {
     const torch::NoGradGuard no_grad;
     std::vector<TorchDevice::StageView> mine = stages;
     const torch::Device where = mine.front().module->parameters().front().tensor.device();
-    for (auto b = static_cast<std::size_t>(rank); b < scores.size(); b += static_cast<std::size_t>(ranks.count())) {
+    for (auto b = static_cast<std::size_t>(rank); b < scores.size(); b += static_cast<std::size_t>(ranks.count())) {  // the rest is the other ranks'
       const auto first = static_cast<std::int64_t>(b) * kSamples;
       scores[b] = score(test_batch(set, first, std::min(first + kSamples, count), dtype, where), mine);
     }
   });
+
+  if (World* const world = ranks.world()) share_scores(*world, scores, stages.size());
 
   Evaluation result;
   std::int64_t right = 0;

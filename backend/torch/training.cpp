@@ -8,6 +8,7 @@
 #include "backend/torch/batches.hpp"
 #include "backend/torch/checkpoint.hpp"
 #include "backend/torch/device.hpp"
+#include "backend/torch/tensor_bytes.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -51,6 +52,14 @@ void collect_losses(Ranks& ranks, const Program& program, TrainingLog& log) {
     std::copy_if(mine.begin(), mine.end(), std::back_inserter(records),
                  [&](const LossRecord& record) { return links.next[static_cast<std::size_t>(record.stage)] < 0; });
   });
+  if (World* const world = ranks.world()) {
+    const std::vector<std::string> all = world->gather_all(FieldsOut().add(records).take());
+    records.clear();
+    for (const std::string& one : all) {
+      const auto theirs = FieldsIn(one).get<std::vector<LossRecord>>();
+      records.insert(records.end(), theirs.begin(), theirs.end());
+    }
+  }
   std::stable_sort(records.begin(), records.end(), [](const LossRecord& a, const LossRecord& b) {
     return std::pair(a.iteration, a.microbatch) < std::pair(b.iteration, b.microbatch);
   });
@@ -63,6 +72,7 @@ void collect_losses(Ranks& ranks, const Program& program, TrainingLog& log) {
   }
 }
 
+/// The first process does it, from what all of them have; a failure is thrown in all of them.
 void save(Ranks& ranks, const TrainingLog& log, const std::map<std::string, std::string>& run,
           const std::filesystem::path& file) {
   Checkpoint checkpoint{log.iterations, run, {}};
@@ -74,13 +84,52 @@ void save(Ranks& ranks, const TrainingLog& log, const std::map<std::string, std:
   });
   checkpoint.tensors[kLosses] = torch::tensor(log.losses, torch::kFloat64);
   checkpoint.tensors[kEpochs] = to_tensor(log.epochs);
-  write_checkpoint(checkpoint, file);
+  World* const world = ranks.world();
+  if (world == nullptr) return write_checkpoint(checkpoint, file);
+  const std::vector<std::string> all = world->gather(world->first() ? std::string() : tensors_to_bytes(checkpoint.tensors));
+  std::string failure;
+  for (std::size_t p = 1; p < all.size(); ++p) checkpoint.tensors.merge(named_tensors_from_bytes(all[p]));
+  if (world->first()) {
+    try {
+      write_checkpoint(checkpoint, file);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  }
+  failure = world->broadcast(failure);
+  if (!failure.empty()) throw RunError(failure);
+}
+
+/// Read by the first process, whose disk it is on.
+Checkpoint shared_checkpoint(World* world, const std::map<std::string, std::string>& run, const std::filesystem::path& file) {
+  const auto read = [&] {
+    Checkpoint checkpoint = read_checkpoint(file);
+    require_same_run(checkpoint, run, file);
+    return checkpoint;
+  };
+  if (world == nullptr) return read();
+  Checkpoint checkpoint;
+  std::string failure;
+  if (world->first()) {
+    try {
+      checkpoint = read();
+    } catch (const InputError& error) {
+      failure = error.what();
+    }
+  }
+  const std::string told = world->broadcast(FieldsOut().add(failure).add(checkpoint.iteration).add(tensors_to_bytes(checkpoint.tensors)).take());
+  FieldsIn fields(told);
+  failure = fields.get<std::string>();
+  if (!failure.empty()) throw InputError(failure);
+  if (world->first()) return checkpoint;
+  checkpoint.iteration = fields.get<std::int64_t>();
+  checkpoint.tensors = named_tensors_from_bytes(fields.get<std::string>());
+  return checkpoint;
 }
 
 void restore(Ranks& ranks, TrainingLog& log, const std::map<std::string, std::string>& run,
              const std::filesystem::path& file) {
-  const Checkpoint checkpoint = read_checkpoint(file);
-  require_same_run(checkpoint, run, file);
+  const Checkpoint checkpoint = shared_checkpoint(ranks.world(), run, file);
   try {
     ranks.each([&](Rank, Device& device) { dynamic_cast<TorchDevice&>(device).load(checkpoint.tensors); });
   } catch (const InputError& error) {
@@ -100,6 +149,8 @@ bool attempt(TrainingLog& log, const std::function<void()>& work) {
     work();
     return true;
   } catch (const InputError&) {
+    throw;
+  } catch (const LostError&) {
     throw;
   } catch (const std::exception& error) {
     log.failure = error.what();

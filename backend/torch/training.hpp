@@ -24,7 +24,7 @@ struct Evaluation {
 };
 
 /// Evaluates the whole model, stage after stage; the ranks share the test batches among them. The
-/// result does not depend on their number.
+/// result does not depend on their number, nor on how many processes they are in.
 Evaluation evaluate(Ranks& ranks, const TorchConfig& config);
 
 struct EpochResult {
@@ -63,7 +63,8 @@ std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& prog
 /// was stopped and resumed ends bit-identical to one that was not. Where an op fails (a loss that is
 /// not a number) the log says so and holds what was trained until then; the last checkpoint stays as it
 /// was. A checkpoint that cannot be written is a failure in the log, too. Throws InputError where the one to
-/// resume from is unusable or of another run.
+/// resume from is unusable or of another run. Over processes every one of them calls this; the checkpoint is the
+/// first one's, and the log is the same in all of them. Throws LostError where one is lost.
 TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& config, const TrainOptions& options);
 
 }  // namespace bubblescope

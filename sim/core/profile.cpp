@@ -34,6 +34,18 @@ Quartiles read_quartiles(const JsonReader& reader) {
   return q;
 }
 
+Json transfers_json(const std::vector<MeasuredTransfer>& transfers) {
+  Json list = Json::array();
+  for (const MeasuredTransfer& transfer : transfers) list.push_back({{"bytes", transfer.bytes}, {"time", to_json(transfer.time)}});
+  return list;
+}
+
+std::vector<MeasuredTransfer> read_transfers(const JsonReader& reader) {
+  std::vector<MeasuredTransfer> transfers;
+  for (const JsonReader& item : reader.items()) transfers.push_back({item.at("bytes").number(0), read_quartiles(item.at("time"))});
+  return transfers;
+}
+
 Measurement read_measurement(const JsonReader& reader) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int16_t>::max();
   Measurement measurement;
@@ -87,6 +99,18 @@ Link fit_link(std::span<const MeasuredTransfer> transfers) {
   return {static_cast<Nanos>(std::llround(latency)), 1e9 / per_byte};
 }
 
+void join_ranks(Cluster& cluster, const Link& across, Nanos inside, std::int32_t processes) {
+  cluster.link = across;
+  cluster.links.clear();
+  const std::int32_t ranks = cluster.ranks();
+  if (processes < 2 || ranks < processes || ranks % processes != 0) return;
+  const std::int32_t each = ranks / processes;
+  if (each == 1) return;
+  for (Rank from = 0; from < ranks; ++from) {
+    for (Rank to = 0; to < ranks; ++to) cluster.links.push_back(from / each == to / each ? Link{inside, 0} : across);
+  }
+}
+
 StageCosts stage_costs(const Measurement& measurement) {
   StageCosts costs(measurement.stages);
   const auto cost = [](const MeasuredOp& op) { return OpCost{op.alone.median, op.busy_factor(), op.alone.spread(), op.launches, op.host.median}; };
@@ -125,11 +149,16 @@ std::string profile_to_json(const CostProfile& profile) {
                {"date", profile.date},
                {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}, {"device", profile.device}, {"placement", profile.placement}}},
                {"versions", Json::object()},
-               {"link", {{"latency", profile.link_latency}, {"bandwidth", std::llround(profile.link_bandwidth)}, {"transfers", Json::array()}}},
+               {"link", {{"latency", profile.link_latency}, {"bandwidth", std::llround(profile.link_bandwidth)}, {"transfers", transfers_json(profile.transfers)}}},
                {"sync", profile.sync},
                {"measurements", Json::array()}};
   for (const auto& [software, version] : profile.versions) root["versions"][software] = version;
-  for (const MeasuredTransfer& transfer : profile.transfers) root["link"]["transfers"].push_back({{"bytes", transfer.bytes}, {"time", to_json(transfer.time)}});
+  if (profile.processes > 1) {
+    root["link"]["channel"] = profile.channel;
+    root["link"]["processes"] = profile.processes;
+    root["link"]["inside_latency"] = profile.inside_latency;
+    root["link"]["both_ways"] = transfers_json(profile.both_ways);
+  }
   for (const Measurement& measurement : profile.measurements) {
     Json ops = Json::array();
     for (const MeasuredOp& op : measurement.ops) {
@@ -158,9 +187,11 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   const JsonReader link = root.at("link");
   profile.link_latency = link.at("latency").number(0, kLongest);
   if (link.has("bandwidth")) profile.link_bandwidth = static_cast<double>(link.at("bandwidth").number(0));
-  if (link.has("transfers")) {
-    for (const JsonReader& item : link.at("transfers").items()) profile.transfers.push_back({item.at("bytes").number(0), read_quartiles(item.at("time"))});
-  }
+  if (link.has("transfers")) profile.transfers = read_transfers(link.at("transfers"));
+  if (link.has("channel")) profile.channel = link.at("channel").text();
+  if (link.has("processes")) profile.processes = static_cast<std::int32_t>(link.at("processes").number(1, std::numeric_limits<std::int32_t>::max()));
+  if (link.has("inside_latency")) profile.inside_latency = link.at("inside_latency").number(0, kLongest);
+  if (link.has("both_ways")) profile.both_ways = read_transfers(link.at("both_ways"));
   profile.sync = root.at("sync").number(0, kLongest);
   std::map<std::pair<std::string, std::int64_t>, std::size_t> seen;  // schedule and size -> its measurement
   for (const JsonReader& item : root.at("measurements").items()) {

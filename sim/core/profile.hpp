@@ -51,6 +51,10 @@ struct MeasuredTransfer {
 /// None: {0, 0}.
 Link fit_link(std::span<const MeasuredTransfer> transfers);
 
+/// Gives the ranks of `cluster` their links: `across` between processes, which share the ranks evenly, and a hand-over
+/// that takes `inside` whatever the size within one. One process: `across` everywhere.
+void join_ranks(Cluster& cluster, const Link& across, Nanos inside, std::int32_t processes);
+
 /// All that was measured on one machine. (`Profile` is the dependency rule of a Program.)
 struct CostProfile {
   std::string scenario;
@@ -60,13 +64,18 @@ struct CostProfile {
   std::map<std::string, std::string> versions;  ///< software -> version
   std::string device;      ///< what computes, where it is not the processor
   std::string placement;   ///< what ranks have of it, as granted
-  Nanos link_latency = 0;  ///< hand-over between two ranks, with what the receiver takes to notice
+  std::string channel;     ///< between ranks in different processes: `MPI`; empty: one process has all
+  std::int32_t processes = 1;  ///< that share the ranks evenly, neighbours together
+  Nanos link_latency = 0;  ///< hand-over between two ranks (in different processes), with what the receiver takes to notice
   double link_bandwidth = 0;  ///< bytes/s; 0: messages of all sizes take the same
+  Nanos inside_latency = 0;   ///< hand-over between two ranks of a process, where there are several processes
   std::vector<MeasuredTransfer> transfers;  ///< by size, where it was measured
+  std::vector<MeasuredTransfer> both_ways;  ///< likewise, with as large a message the other way at the same time
   Nanos sync = 0;          ///< what a barrier costs after the last rank has come
   std::vector<Measurement> measurements;
 
-  Link link() const { return {link_latency, link_bandwidth}; }
+  /// Gives the ranks of `cluster` the measured links.
+  void join(Cluster& cluster) const { join_ranks(cluster, {link_latency, link_bandwidth}, inside_latency, processes); }
   friend bool operator==(const CostProfile&, const CostProfile&) = default;
 };
 

@@ -170,7 +170,7 @@ Cluster build_cluster(const Scenario& scenario) {
   std::fill(cluster.devices.begin(), cluster.devices.end(), build_device(scenario));
   if (scenario.costs.source == "profile") {
     const CostProfile profile = read_profile(scenario.costs.profile);
-    if (!config.link.given()) cluster.link = profile.link();
+    if (!config.link.given()) profile.join(cluster);
     cluster.sync = profile.sync;
   }
   const auto& cores = scenario.backend.cores;

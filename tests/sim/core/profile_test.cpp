@@ -39,6 +39,10 @@ CostProfile example() {
   profile.versions = {{"bubblescope", "0.1.0"}, {"libtorch", "2.11.0"}};
   profile.device = "A GPU";
   profile.placement = "4 partitions";
+  profile.channel = "MPI";
+  profile.processes = 2;
+  profile.inside_latency = 9'000;
+  profile.both_ways = {{1024, {12'000, 12'500, 13'000, 19}}};
   profile.link_latency = 12'345;
   profile.link_bandwidth = 25e9;
   profile.transfers = {{1024, {12'000, 12'400, 13'000, 20}}, {1 << 26, {2'600'000, 2'696'000, 2'800'000, 19}}};
@@ -87,7 +91,18 @@ TEST(CostProfile, gives_medians_busy_factors_and_spreads_of_one_schedule_by_size
   EXPECT_EQ(costs.by_size.at(64).at(0, Kind::F).busy_factor, 1.0);
   EXPECT_EQ(costs.at(48).at(0, Kind::F).duration, 150);  // halfway between the sizes
   EXPECT_THAT(costs.source, HasSubstr("A CPU"));
-  EXPECT_EQ(example().link().transfer(1'000'000), 12'345 + 40'000);  // at 25 GB/s
+  Cluster cluster = uniform_cluster(2);
+  example().join(cluster);
+  EXPECT_EQ(cluster.between(0, 1).transfer(1'000'000), 12'345 + 40'000);  // at 25 GB/s
+}
+
+TEST(CostProfile, tells_links_within_a_process_from_those_between_processes) {
+  Cluster cluster = uniform_cluster(4);
+  example().join(cluster);
+  EXPECT_EQ(cluster.between(0, 1).transfer(1'000'000), 9'000);
+  EXPECT_EQ(cluster.between(3, 2).transfer(1'000'000), 9'000);
+  EXPECT_EQ(cluster.between(1, 2).transfer(1'000'000), 12'345 + 40'000);
+  EXPECT_EQ(cluster.between(3, 0).transfer(1'000'000), 12'345 + 40'000);
 }
 
 TEST(CostProfile, recomputing_a_forward_costs_a_forward_unless_measured) {

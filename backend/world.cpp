@@ -1,0 +1,318 @@
+// What processes do together, over parcels.
+#include "backend/world.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/fields.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// What a parcel is for; the first byte of its head.
+enum class For : std::uint8_t {
+  together,   ///< number of the thing done together; the bytes
+  session,    ///< number of the session; then the session's own head
+  clock_ask,  ///< process 0's clock
+  clock_say,  ///< ... given back, and the clock of who was asked
+};
+
+constexpr std::size_t kBurst = 40;  ///< questions about the clock in a row
+constexpr Nanos kClockPeriod = 100 * kMillisecond;
+constexpr Nanos kPollsBeforeSleep = 2 * kMillisecond;  ///< that who waits polls without a break
+constexpr Nanos kShortSleep = 30 * kMicrosecond;
+constexpr Nanos kLongSleep = 100 * kMicrosecond;
+
+}  // namespace
+
+RankRange ranks_of_process(std::int32_t process, std::int32_t processes, std::int32_t ranks) {
+  if (processes < 1 || ranks % processes != 0) {
+    std::string even;
+    for (std::int32_t p = 1; p <= ranks; ++p) {
+      if (ranks % p == 0) even += fmt::format("{}{}", even.empty() ? "" : ", ", p);
+    }
+    throw InputError(fmt::format("{} ranks cannot be shared evenly among {} processes; expected one of {} processes", ranks, processes, even));
+  }
+  const std::int32_t each = ranks / processes;
+  return {process * each, (process + 1) * each};
+}
+
+World::World(std::unique_ptr<Transport> transport) : transport_(std::move(transport)), clocks_(static_cast<std::size_t>(transport_->processes())) {
+  transport_->set_handler([this](std::int32_t from, Parcel parcel) { handle(from, std::move(parcel)); });
+  mover_ = std::thread([this] { move_on(); });
+}
+
+World::~World() {
+  ends_ = true;
+  mover_.join();
+  if (lost()) return;
+  try {
+    transport_->close();
+  } catch (const std::exception&) {  // the others have gone: nothing is left to be said to them
+  }
+}
+
+void World::move_on() {
+  use_exact_timers();
+  Nanos asked = steady_now();
+  while (!ends_.load() && !lost()) {
+    try {
+      const bool moved = poll();
+      if (watching_ && first() && steady_now() - asked > kClockPeriod) {
+        asked = steady_now();
+        for (std::int32_t p = 1; p < processes(); ++p) ask_clock(p);
+      }
+      if (!moved) wait_until(steady_now() + (transport_->busy() ? kShortSleep : kLongSleep));
+    } catch (const LostError&) {
+      return;
+    }
+  }
+}
+
+bool World::poll() {
+  check();
+  try {
+    return transport_->poll();
+  } catch (const std::exception& error) {
+    lose(error.what());
+    throw LostError(why_lost());
+  }
+}
+
+void World::wait(const std::function<bool()>& ready) {
+  Nanos until = steady_now() + kPollsBeforeSleep;
+  while (!ready()) {
+    if (poll()) until = steady_now() + kPollsBeforeSleep;
+    if (steady_now() > until) wait_until(steady_now() + kShortSleep);
+  }
+}
+
+void World::lose(std::string why) {
+  const std::lock_guard handling(handling_);
+  std::vector<std::function<void()>> to_tell;
+  {
+    const std::lock_guard lock(mutex_);
+    if (lost()) return;
+    why_ = std::move(why);
+    lost_.store(true, std::memory_order_release);
+    for (const auto& [number, session] : session_) {
+      if (session.open) to_tell.push_back(session.lost);
+    }
+  }
+  for (const auto& tell : to_tell) tell();
+}
+
+std::string World::why_lost() const {
+  const std::lock_guard lock(mutex_);
+  return why_;
+}
+
+void World::check() const {
+  if (lost()) throw LostError(why_lost());
+}
+
+void World::handle(std::int32_t from, Parcel parcel) {
+  const std::string head = std::move(parcel.head);
+  FieldsIn fields(head);
+  switch (fields.get<For>()) {
+    case For::together: {
+      const auto number = fields.get<std::int64_t>();
+      parcel.head = fields.rest();
+      return handle_together(from, number, parcel);
+    }
+    case For::session: {
+      const auto number = fields.get<std::int64_t>();
+      parcel.head = fields.rest();
+      return handle_session(from, number, parcel);
+    }
+    case For::clock_ask: {
+      const auto asked = fields.get<Nanos>();
+      transport_->send(from, {FieldsOut().add(For::clock_say).add(asked).add(steady_now()).take(), nullptr, 0});
+      return;
+    }
+    case For::clock_say: {
+      const auto asked = fields.get<Nanos>();
+      const auto theirs = fields.get<Nanos>();
+      const Nanos now = steady_now();
+      const Nanos middle = asked + (now - asked) / 2;
+      const std::lock_guard lock(mutex_);
+      clocks_[static_cast<std::size_t>(from)].push_back({middle, middle - theirs, (now - asked + 1) / 2});
+      return;
+    }
+  }
+}
+
+void World::handle_together(std::int32_t from, std::int64_t number, Parcel& parcel) {
+  std::string bytes = std::move(parcel.head);
+  if (parcel.body) bytes.assign(static_cast<const char*>(parcel.body.get()), static_cast<std::size_t>(parcel.bytes));
+  const std::lock_guard lock(mutex_);
+  mail_[number].came[from] = std::move(bytes);
+}
+
+void World::send_together(std::int32_t to, std::int64_t number, const std::string& bytes) {
+  Parcel parcel{FieldsOut().add(For::together).add(number).take(), nullptr, 0};
+  if (bytes.size() <= 1024) {
+    parcel.head += bytes;
+  } else {
+    const auto kept = std::make_shared<const std::string>(bytes);
+    parcel.body = std::shared_ptr<const void>(kept, kept->data());
+    parcel.bytes = static_cast<std::int64_t>(kept->size());
+  }
+  transport_->send(to, std::move(parcel));
+}
+
+std::string World::await_from(std::int64_t number, std::int32_t from) {
+  std::string bytes;
+  wait([&] {
+    const std::lock_guard lock(mutex_);
+    const auto box = mail_.find(number);
+    if (box == mail_.end()) return false;
+    const auto came = box->second.came.find(from);
+    if (came == box->second.came.end()) return false;
+    bytes = std::move(came->second);
+    box->second.came.erase(came);
+    if (box->second.came.empty()) mail_.erase(box);
+    return true;
+  });
+  return bytes;
+}
+
+std::vector<std::string> World::gather(std::string mine) {
+  check();
+  const std::int64_t number = together_++;
+  if (!first()) {
+    send_together(0, number, mine);
+    return {};
+  }
+  std::vector<std::string> all(static_cast<std::size_t>(processes()));
+  all.front() = std::move(mine);
+  for (std::int32_t p = 1; p < processes(); ++p) all[static_cast<std::size_t>(p)] = await_from(number, p);
+  return all;
+}
+
+std::string World::broadcast(std::string mine) {
+  check();
+  const std::int64_t number = together_++;
+  if (!first()) return await_from(number, 0);
+  for (std::int32_t p = 1; p < processes(); ++p) send_together(p, number, mine);
+  return mine;
+}
+
+std::vector<std::string> World::gather_all(std::string mine) {
+  const std::vector<std::string> gathered = gather(std::move(mine));
+  const std::string joined = broadcast([&] {
+    FieldsOut out;
+    for (const std::string& one : gathered) out.add(one);
+    return out.take();
+  }());
+  if (first()) return gathered;
+  FieldsIn in(joined);
+  std::vector<std::string> all;
+  for (std::int32_t p = 0; p < processes(); ++p) all.push_back(in.get<std::string>());
+  return all;
+}
+
+bool World::any(bool mine) {
+  const std::vector<std::string> all = gather_all(mine ? "1" : "");
+  return std::any_of(all.begin(), all.end(), [](const std::string& one) { return !one.empty(); });
+}
+
+void World::barrier() { gather_all({}); }
+
+std::int64_t World::new_session() {
+  const std::lock_guard lock(mutex_);
+  session_[sessions_];  // what comes for it from now on is kept
+  return sessions_++;
+}
+
+void World::open(std::int64_t number, Handler handler, std::function<void()> lost) {
+  std::unique_lock lock(mutex_);
+  Session& session = session_[number];
+  session.handler = std::move(handler);
+  session.lost = std::move(lost);
+  // What came before goes first; meanwhile more may come.
+  while (!session.early.empty()) {
+    std::vector<std::pair<std::int32_t, Parcel>> early = std::exchange(session.early, {});
+    lock.unlock();
+    const std::lock_guard handling(handling_);
+    for (auto& [from, parcel] : early) {
+      const std::string head = std::move(parcel.head);
+      session.handler(from, head, parcel);
+    }
+    lock.lock();
+  }
+  session.open = true;
+  lock.unlock();
+  if (lost_) session.lost();
+}
+
+void World::close(std::int64_t session) {
+  const std::lock_guard handling(handling_);
+  const std::lock_guard lock(mutex_);
+  session_.erase(session);
+}
+
+void World::handle_session(std::int32_t from, std::int64_t number, Parcel& parcel) {
+  const std::lock_guard handling(handling_);
+  Handler* handler = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (number < sessions_ && !session_.contains(number)) return;  // closed
+    Session& session = session_[number];
+    if (!session.open) {
+      session.early.emplace_back(from, std::move(parcel));
+      return;
+    }
+    handler = &session.handler;
+  }
+  const std::string head = std::move(parcel.head);
+  (*handler)(from, head, parcel);
+}
+
+void World::send(std::int64_t session, std::int32_t to, std::string head, std::shared_ptr<const void> body, std::int64_t bytes, std::function<void()> left) {
+  Parcel parcel{FieldsOut().add(For::session).add(session).take(), std::move(body), bytes};
+  parcel.head += head;
+  if (!left) return transport_->send(to, std::move(parcel));
+  transport_->send(to, std::move(parcel), [this, session, left = std::move(left)] {
+    const std::lock_guard handling(handling_);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!session_.contains(session)) return;
+    }
+    left();
+  });
+}
+
+void World::ask_clock(std::int32_t process) { transport_->send(process, {FieldsOut().add(For::clock_ask).add(steady_now()).take(), nullptr, 0}); }
+
+void World::compare_clocks() {
+  std::vector<Nanos> offsets(static_cast<std::size_t>(processes()), 0);
+  for (std::int32_t p = 1; p < processes(); ++p) {
+    barrier();  // everybody else is polling, too
+    if (!first()) continue;
+    const auto& samples = clocks_[static_cast<std::size_t>(p)];
+    const auto count = [&] {
+      const std::lock_guard lock(mutex_);
+      return samples.size();
+    };
+    const std::size_t before = count();
+    for (std::size_t i = 0; i < kBurst; ++i) {
+      ask_clock(p);
+      wait([&] { return count() > before + i; });
+    }
+    const std::lock_guard lock(mutex_);
+    const auto smaller = [](const ClockSample& a, const ClockSample& b) { return a.error < b.error; };
+    offsets[static_cast<std::size_t>(p)] = std::min_element(samples.begin() + static_cast<std::ptrdiff_t>(before), samples.end(), smaller)->offset;
+  }
+  const std::string told = broadcast(FieldsOut().add(offsets).take());
+  offset_ = FieldsIn(told).get<std::vector<Nanos>>().at(static_cast<std::size_t>(process()));
+}
+
+std::vector<ClockSample> World::take_clock_samples(std::int32_t process) {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(clocks_[static_cast<std::size_t>(process)], {});
+}
+
+}  // namespace bubblescope
