@@ -18,6 +18,7 @@ ALLOWED = {
     "sim/scenario": {"sim/*"},
     "sim/plan": {"sim/*"},
     "backend": {"sim/core"},
+    "backend/mpi": {"backend", "sim/core"},
     "backend/torch": {"backend", "sim/core", "sim/workload"},
     "backend/cuda": {"backend", "backend/torch", "sim/core", "sim/workload"},
     "analysis": {"sim/core"},
@@ -28,6 +29,7 @@ ALLOWED = {
 LIBRARIES = [
     (r"(torch|ATen|c10)/", ["backend/torch", "backend/cuda", "bench", "tests"]),
     (r"(cuda|cupti|nccl|nvrtc|cublas|cudnn)\w*\.h$", ["backend/cuda", "bench", "tests"]),
+    (r"mpi\.h$", ["backend/mpi", "bench"]),
     (r"toml\+\+/", ["sim/scenario"]),
     (r"boost/", ["analysis"]),
     (r"sqlite3\.h$", ["analysis", "tests"]),
@@ -115,6 +117,7 @@ PLANTED = [
     ("sim/engine/a.cpp", "#include <sim/core/b.hpp>\n", "use quotes"),
     ("sim/core/a.cpp", "#include <torch/torch.h>\n", "may not include <torch"),
     ("backend/a.cpp", "#include <cupti.h>\n", "may not include <cupti"),
+    ("backend/a.cpp", "#include <mpi.h>\n", "may not include <mpi"),
     ("sim/core/a.cpp", "  #  include <toml++/toml.h>\n", "may not include <toml"),
     ("backend/torch/a.cpp", "#include <cuda_runtime.h>\n", "may not include <cuda"),
     ("sim/unknown/a.cpp", "", "no layer"),

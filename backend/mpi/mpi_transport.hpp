@@ -1,0 +1,117 @@
+// Parcels over MPI. A head and a body of up to 4 KiB are one message; a larger body follows as messages of its own, from
+// the sender's memory into a pooled buffer, without another copy on this side of MPI.
+//
+//   process 0                                    process 1
+//   send: Isend [sizes|head]  ---- kHeadTag ---> one of the posted receives; poll takes them in the order posted,
+//         Isend body pieces   ---- kBodyTag ---> and posts receives of bodies in that order, so each meets its own
+#pragma once
+
+#include <mpi.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/buffer_pool.hpp"
+#include "backend/transport.hpp"
+
+namespace bubblescope {
+
+/// One in a process. Where it goes without `close`, MPI is left as it is and nothing is waited for.
+class MpiTransport final : public Transport {
+ public:
+  /// Bodies up to this travel with the head.
+  static constexpr std::int64_t kMostInline = 4096;
+  /// Larger ones in pieces of this size: MPI counts bytes with an int.
+  static constexpr std::int64_t kPiece = std::int64_t{64} << 20;
+
+  /// Starts MPI unless it runs. Throws RunError where it does not let all threads call it.
+  MpiTransport();
+  ~MpiTransport() override;
+  MpiTransport(const MpiTransport&) = delete;
+  MpiTransport& operator=(const MpiTransport&) = delete;
+
+  std::string name() const override { return "MPI"; }
+  std::int32_t processes() const override { return processes_; }
+  std::int32_t process() const override { return process_; }
+  void set_handler(Handler handler) override { handler_ = std::move(handler); }
+  void send(std::int32_t to, Parcel parcel, std::function<void()> left) override;
+  bool poll() override;
+  bool busy() const override { return under_way_.load(std::memory_order_relaxed) > 0; }
+  /// Also ends MPI where this started it; nothing can be sent in this process afterwards.
+  void close() override;
+
+ private:
+  /// A parcel that is being sent, or whose body is being received, and the memory MPI uses meanwhile.
+  struct Task {
+    Parcel parcel;
+    std::function<void()> left;
+    std::vector<std::byte> message;  ///< its sizes and head, and a small body
+    std::vector<MPI_Request> requests;
+    std::size_t open = 0;    ///< requests that are not complete
+    std::int32_t from = -1;  ///< received: whose it is; -1: sent
+  };
+  /// A receive that is posted for heads.
+  struct Slot {
+    std::vector<std::byte> message;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+  struct Memory {
+    std::deque<Task> tasks;
+    std::vector<Slot> slots;
+  };
+  class Polling;
+
+  Task* new_task();
+  void drop(Task* task);
+  void write_message(Task& task, bool is_inline) const;
+  int post_sends(Task& task, std::int32_t to, bool is_inline);
+  void adopt_sends();
+  bool take_heads();
+  void take_head(Slot& slot, const MPI_Status& status);
+  void receive_body(std::int32_t from, Parcel parcel);
+  void await(Task* task);
+  void complete_requests();
+  bool finish_tasks();
+  void finish(Task* task);
+  void hand_over(std::int32_t from, Parcel parcel);
+  void wait_for(MPI_Request& request);
+  bool all_has_come(std::int64_t (&before)[2]);
+  void end_mpi();
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  std::int32_t processes_ = 1;
+  std::int32_t process_ = 0;
+  bool started_mpi_ = false;
+  Handler handler_;
+  BufferPool pool_;
+  std::unique_ptr<Memory> memory_;
+  std::vector<std::mutex> order_;  ///< by destination: a head and its body leave one after the other
+  bool closed_ = false;
+  std::atomic<std::int64_t> under_way_{0};
+  std::atomic<std::int64_t> sent_{0};
+  std::atomic<std::int64_t> handed_over_{0};
+
+  std::mutex mutex_;           ///< guards tasks of `memory_` and the next two
+  std::vector<Task*> unused_;
+  std::vector<Task*> posted_;  ///< sends that the polling thread has not seen
+  std::atomic<bool> any_posted_{false};
+
+  std::atomic_flag polling_;   ///< set while a thread polls, which alone uses what follows
+  std::size_t next_slot_ = 0;  ///< the one posted first
+  std::vector<MPI_Request> requests_;
+  std::vector<Task*> owners_;  ///< of the requests
+  std::vector<int> complete_;
+  std::vector<MPI_Status> statuses_;
+  std::deque<Task*> finished_;
+  std::vector<Task*> adopted_;
+};
+
+}  // namespace bubblescope
