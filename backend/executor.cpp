@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -79,6 +81,40 @@ std::vector<ClockFit> gather(World& world, std::vector<RankRecord>& records, Ran
   return clocks;
 }
 
+/// What every rank is doing, for other processes; any thread may ask.
+std::string places_text(const Program& program, const Plan& plan, std::span<const std::atomic<std::int64_t>> places, RankRange own, std::int32_t first_iteration) {
+  std::string text;
+  for (Rank r = own.first; r < own.last; ++r) {
+    if (plan.ranks[at(r)].empty()) continue;
+    const std::int64_t place = places[at(r)].load(std::memory_order_relaxed);
+    const Step& step = plan.ranks[at(r)][at(place & ((std::int64_t{1} << kStepBits) - 1))];
+    const auto iteration = first_iteration + static_cast<std::int32_t>(place >> kStepBits) * program.iterations + step.op.iteration;
+    text += fmt::format("{}rank {} was in op {} ({}), iteration {}", text.empty() ? "" : ", ", r, step.position, cell(program, step.op), iteration);
+  }
+  return text;
+}
+
+/// While it lives, other processes can tell this one things and ask what it does. The last of an execution's parts to
+/// be made: they must not be told anything once they go.
+class Joined {
+ public:
+  Joined(World* world, Exchange* exchange, Lifeline::State state) : world_(world), exchange_(exchange) {
+    if (world_ != nullptr) world_->set_state_source(std::move(state));
+  }
+  ~Joined() {
+    if (world_ == nullptr) return;
+    world_->watch_clocks(false);
+    world_->set_state_source({});
+    exchange_->end();
+  }
+  Joined(const Joined&) = delete;
+  Joined& operator=(const Joined&) = delete;
+
+ private:
+  World* world_;
+  Exchange* exchange_;
+};
+
 /// Whether the execution failed anywhere; every process throws the same.
 void throw_failure(World* world, const RunControl& control) {
   if (world == nullptr) {
@@ -151,7 +187,9 @@ Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& op
   Channels channels(plan, bells, remote);
   Meetings meetings(groups, bells, remote);
   RunControl control(walks, options.stop, bells, remote);
-  Run run{program, options, plan, bells, channels, meetings, start, control, options.spin >= 0 ? options.spin : ranks.spin()};
+  std::vector<std::atomic<std::int64_t>> places(program.rows.size());
+  Run run{program, options, plan, bells, channels, meetings, start, control, options.spin >= 0 ? options.spin : ranks.spin(), places};
+  const Joined joined(world, remote, [&] { return places_text(program, plan, places, ranks.own(), options.first_iteration); });
 
   if (!options.cores.empty()) {
     ranks.each([&](Rank rank, Device&) { pin_thread(options.cores[static_cast<std::size_t>(rank)]); });
@@ -165,7 +203,6 @@ Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& op
   ranks.each([&](Rank rank, Device& device) {
     Walker(run, rank, device, records[static_cast<std::size_t>(rank)]).walk();
   });
-  if (world != nullptr) world->watch_clocks(false);
   throw_failure(world, control);
 
   Execution execution;
@@ -174,7 +211,6 @@ Execution execute(const Program& program, Ranks& ranks, const ExecuteOptions& op
   execution.next_iteration = options.first_iteration + static_cast<std::int32_t>(control.walks()) * program.iterations;
   MeetingResult released;
   if (!meetings.complete(start, 0, released)) throw RunError("the ranks never met");
-  if (exchange) exchange->end();
   if (world != nullptr && options.record) {
     execution.clocks = gather(*world, records, ranks.own());
     if (!world->first()) return execution;

@@ -107,6 +107,7 @@ void Walker::sample_memory(Nanos start, Nanos end) {
 void Walker::take(const Step& step) {
   step_ = &step;
   own_ = walk_of(step);
+  run_.places[static_cast<std::size_t>(rank_)].store(place_of(own_, &step - steps_.data()), std::memory_order_relaxed);
   recording_ = run_.options.record && own_ >= run_.options.warmup;
   switch (step.action) {
     case Action::compute: return compute(step);

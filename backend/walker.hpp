@@ -1,6 +1,7 @@
 // One rank's walk through its steps, on that rank's own thread. Used by the executor alone.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -28,7 +29,12 @@ struct Run {
   std::int32_t start;  ///< the meeting of all ranks before the first op
   RunControl& control;
   Nanos spin;
+  std::span<std::atomic<std::int64_t>> places;  ///< by rank: where it is, as of `place_of`
 };
+
+/// Where a rank is: its walk and the number of the step in it, in one number that can be read while it goes on.
+constexpr std::int64_t kStepBits = 24;
+constexpr std::int64_t place_of(std::int64_t walk, std::int64_t step) { return (walk << kStepBits) | step; }
 
 /// Walks a rank's steps as often as the run's control says, and records the measured walks.
 class Walker {

@@ -45,13 +45,36 @@ World::World(std::unique_ptr<Transport> transport) : transport_(std::move(transp
 }
 
 World::~World() {
+  // Whoever comes here first must not be missed by those who are still on their way.
+  if (!lost() && !ended_early_) {
+    try {
+      barrier();
+      if (lifeline_) lifeline_->leave();
+    } catch (const LostError&) {
+    }
+  }
   ends_ = true;
   mover_.join();
-  if (lost()) return;
+  lifeline_.reset();
+  if (lost() || ended_early_) return;
   try {
     transport_->close();
   } catch (const std::exception&) {  // the others have gone: nothing is left to be said to them
   }
+}
+
+void World::watch(std::string name, LifelineOptions options) {
+  if (processes() < 2) return;
+  lifeline_ = std::make_unique<Lifeline>(process(), processes(), std::move(name), [this](std::string mine) { return broadcast(std::move(mine)); }, [this](std::string why) { lose(std::move(why)); }, options);
+}
+
+void World::set_state_source(Lifeline::State state) {
+  if (lifeline_) lifeline_->set_state_source(std::move(state));
+}
+
+void World::end_early(const std::string& why) {
+  ended_early_ = true;
+  if (lifeline_ && !lost()) lifeline_->leave(why);
 }
 
 void World::move_on() {

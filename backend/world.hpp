@@ -15,6 +15,7 @@
 
 #include "backend/clock.hpp"
 #include "backend/clock_fit.hpp"
+#include "backend/lifeline.hpp"
 #include "backend/transport.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/op.hpp"
@@ -49,7 +50,7 @@ class World {
 
   /// Starts the thread that moves parcels on while nobody waits.
   explicit World(std::unique_ptr<Transport> transport);
-  /// Closes the transport unless a process was lost.
+  /// Waits for the others to come here, too, and closes the transport, unless a process was lost or this one ended early.
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -93,6 +94,13 @@ class World {
   /// At process 0: comparisons with `process` since the last call, which begins anew.
   std::vector<ClockSample> take_clock_samples(std::int32_t process);
 
+  /// From now on notices when a process is killed or stopped. `name`: what this one is called then. Collective.
+  void watch(std::string name, LifelineOptions options = {});
+  /// Where to ask what this process does (Lifeline::set_state_source).
+  void set_state_source(Lifeline::State state);
+  /// This process ends because of an error; the others are lost with that reason.
+  void end_early(const std::string& why);
+
   /// A process is lost: everything that waits ends with LostError(why). Any thread; the first reason stays.
   void lose(std::string why);
   bool lost() const { return lost_.load(std::memory_order_acquire); }
@@ -132,6 +140,8 @@ class World {
   std::atomic<bool> lost_{false};
   std::string why_;
   std::atomic<bool> ends_{false};
+  bool ended_early_ = false;
+  std::unique_ptr<Lifeline> lifeline_;
   std::thread mover_;  ///< last: it uses the others
 };
 

@@ -9,6 +9,7 @@
 #include "bench/commands.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/interrupt.hpp"
+#include "bench/job.hpp"
 #include "bench/progress.hpp"
 #include "bench/real_run.hpp"
 #include "sim/core/error.hpp"
@@ -25,21 +26,49 @@ struct Options {
   bool json = false;
 };
 
+void print_channel(const CostProfile& profile) {
+  const bool both = !profile.both_ways.empty();
+  Table transfers{{{"message", Align::right}, {"time", Align::right}, {"± spread", Align::right}, {"samples", Align::right}, {"both ways", Align::right}, {"± spread", Align::right}}, {}};
+  for (std::size_t i = 0; i < profile.transfers.size(); ++i) {
+    const MeasuredTransfer& transfer = profile.transfers[i];
+    transfers.rows.push_back({bytes_text(transfer.bytes), format_duration(transfer.time.median), format_duration(transfer.time.spread()), std::to_string(transfer.time.count), "", ""});
+    if (i >= profile.both_ways.size()) continue;
+    transfers.rows.back()[4] = format_duration(profile.both_ways[i].time.median);
+    transfers.rows.back()[5] = format_duration(profile.both_ways[i].time.spread());
+  }
+  if (profile.processes > 1) fmt::print("Between {} processes over {}\n", profile.processes, profile.channel);
+  if (!transfers.rows.empty()) fmt::print("{}\n", to_text(without_empty_columns(transfers)));
+  fmt::print("hand-over between ranks {}, barrier {}\n", format_duration(profile.link_latency), format_duration(profile.sync));
+  if (both && profile.inside_latency > 0) fmt::print("hand-over between ranks of one process {}\n", format_duration(profile.inside_latency));
+}
+
+int calibrate_in(Job& job, const Options& options, const Scenario& scenario, const std::vector<Experiment>& experiments);
+
 int calibrate_scenario(const Options& options, const CommandLine& line) {
   Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   need_backend(scenario.backend.name, line.arguments);
   const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
   refuse_hopeless(scenario, experiments, false);
-  if (!options.output.empty()) require_writable_file(options.output);
+  Job job(scenario, line.arguments);
+  return in_job(job, [&] { return calibrate_in(job, options, scenario, experiments); });
+}
+
+int calibrate_in(Job& job, const Options& options, const Scenario& scenario, const std::vector<Experiment>& experiments) {
+  if (!options.output.empty() && job.speaks()) require_writable_file(options.output);
   const Interrupt interrupt;
   Progress progress("calibrating", static_cast<std::int64_t>(experiments.size()) * scenario.run.repeats);
   MeasureOptions measure;
   measure.stop = interrupt.flag();
+  measure.world = job.world();
   measure.progress = [&](const std::string& what) { progress.label(what); };
   measure.piece_done = [&] { progress.advance(); };
   const MeasuredRun result = calibrate_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
+  if (!job.speaks()) {
+    if (!result.lost.empty()) throw LostError(result.lost);
+    return 0;
+  }
   if (const std::string why = nothing_measured(result); !why.empty()) throw RunError(why + ": there is nothing to keep");
   if (options.json) {
     fmt::print("{}", profile_to_json(result.profile));
@@ -54,14 +83,7 @@ int calibrate_scenario(const Options& options, const CommandLine& line) {
       fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(without_empty_columns(table)));
     }
     if (!result.profile.placement.empty()) fmt::print("{}\n", result.profile.placement);
-    if (!result.profile.transfers.empty()) {
-      Table transfers{{{"message", Align::right}, {"time", Align::right}, {"± spread", Align::right}, {"samples", Align::right}}, {}};
-      for (const MeasuredTransfer& transfer : result.profile.transfers) {
-        transfers.rows.push_back({bytes_text(transfer.bytes), format_duration(transfer.time.median), format_duration(transfer.time.spread()), std::to_string(transfer.time.count)});
-      }
-      fmt::print("{}\n", to_text(transfers));
-    }
-    fmt::print("hand-over between ranks {}, barrier {}\n", format_duration(result.profile.link_latency), format_duration(result.profile.sync));
+    print_channel(result.profile);
   }
   // Last: a full disk must not take what was measured with it.
   if (!options.output.empty()) {

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "bench/commands.hpp"
+#include "bench/job.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
 
@@ -18,6 +19,14 @@ int delivered(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
   fmt::print(stderr, "bubblescope: standard output cannot be written: {}\n", std::strerror(errno));
   return code == 0 ? 1 : code;
+}
+
+/// Commands that work for real share their work among the processes that a launcher started; others are for one.
+void require_alone(const CLI::App& app) {
+  for (const char* name : {"run", "calibrate", "sweep"}) {
+    if (app.got_subcommand(name)) return;
+  }
+  for (const CLI::App* command : app.get_subcommands()) bubblescope::require_alone(command->get_name());
 }
 
 }  // namespace
@@ -42,6 +51,7 @@ int main(int argc, char** argv) {
   add_export(line);
   try {
     app.parse(argc, argv);
+    require_alone(app);
     return delivered(action ? action() : 2);
   } catch (const CLI::Success& success) {
     return delivered(app.exit(success));
@@ -53,14 +63,14 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "bubblescope: {}{}\nRun 'bubblescope --help' for what there is.\n", error.what(), hint);
     return 2;
   } catch (const InputError& error) {
-    fmt::print(stderr, "bubblescope: {}\n", error.what());
+    if (!is_for_others_to_print(error)) fmt::print(stderr, "bubblescope: {}\n", error.what());
     return 2;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "bubblescope: not enough memory for this\n");
     return 1;
   } catch (const std::exception& error) {
     if (delivered(0) != 0) return 1;  // that was it
-    fmt::print(stderr, "bubblescope: {}\n", error.what());
+    if (!is_for_others_to_print(error)) fmt::print(stderr, "bubblescope: {}\n", error.what());
     return 1;
   }
 }

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sim/core/cut_iterations.hpp"
 #include "backend/calibrate.hpp"
 #include "backend/cores.hpp"
+#include "backend/fields.hpp"
+#include "bench/job.hpp"
 #include "bench/machine.hpp"
 #include "bench/pool.hpp"
 #include "bench/version.hpp"
+#include "sim/core/cut_iterations.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -39,25 +41,21 @@ Measurement empty_measurement(const Experiment& experiment) { return {experiment
 class Session {
  public:
   Session(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options)
-      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(resolve_cores(scenario)), rounds_(experiments_.size()) {
+      : scenario_(scenario), experiments_(std::move(experiments)), make_backend_(backend), options_(options), cores_(rank_cores(scenario, options.world)), rounds_(experiments_.size()) {
     cluster_ = build_cluster(scenario);
     for (std::size_t r = 0; r < cluster_.devices.size(); ++r) cluster_.devices[r].cores = shared_cores(r);
     imitated_ = scenario.backend.name == "null";
   }
 
   MeasuredRun run(bool execute_too) {
-    std::int32_t complete = 0;
-    for (; complete < scenario_.run.repeats && !stopped(); ++complete) {
-      bool whole = true, alive = false;
-      for (std::size_t e = 0; e < experiments_.size() && whole; ++e) {
-        if (rounds_[e].failure.empty()) whole = measure_once(e, execute_too);
-        alive = alive || rounds_[e].failure.empty();
-      }
-      if (!whole || !alive) break;
-    }
     MeasuredRun result;
-    result.rounds = complete;
-    result.stopped = stopped() && complete < scenario_.run.repeats;
+    try {
+      all_rounds(result, execute_too);
+    } catch (const LostError& error) {  // what was measured is kept
+      result.stopped = true;
+      result.lost = error.what();
+    }
+    if (options_.world != nullptr && !options_.world->first()) return result;
     if (execute_too && scenario_.run.kernels) {
       for (std::size_t e = 0; e < experiments_.size(); ++e) record_kernels(e);
     }
@@ -66,7 +64,24 @@ class Session {
   }
 
  private:
-  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
+  bool stopped() const {
+    const bool here = options_.stop != nullptr && options_.stop->load();
+    return options_.world == nullptr ? here : options_.world->any(here);
+  }
+
+  void all_rounds(MeasuredRun& result, bool execute_too) {
+    for (; result.rounds < scenario_.run.repeats && !stopped(); ++result.rounds) {
+      bool whole = true, alive = false;
+      for (std::size_t e = 0; e < experiments_.size() && whole; ++e) {
+        if (rounds_[e].failure.empty()) whole = measure_once(e, execute_too);
+        alive = alive || rounds_[e].failure.empty();
+      }
+      if (!whole || !alive) break;
+    }
+    result.stopped = result.rounds < scenario_.run.repeats && stopped();
+  }
+
+  std::int32_t processes() const { return options_.world == nullptr ? 1 : options_.world->processes(); }
 
   void say(const std::string& what) {
     if (options_.progress) options_.progress(what);
@@ -81,13 +96,15 @@ class Session {
       // A calibration and the run it predicts have the same devices, so the same memory. Where tensors
       // lie makes some ops faster or slower for as long as the devices live, hence new ones each round.
       const auto backend = make_backend_(experiments_[e]);
-      Ranks ranks(*backend, experiments_[e].program, cores_);
+      Ranks ranks(*backend, experiments_[e].program, cores_.pinned, options_.world);
       const BackendDescription description = backend->describe();
       device_ = description.device;
       placement_ = description.placement;
       software_ = description.versions;
       return calibrate_once(e, ranks) && (!execute_too || execute_once(e, ranks));
     } catch (const InputError&) {
+      throw;
+    } catch (const LostError&) {
       throw;
     } catch (const std::exception& error) {  // a loss that is no number, memory that ran out
       rounds_[e].failure = error.what();
@@ -102,7 +119,7 @@ class Session {
     options.rounds = std::max(1, (kCalibrations + static_cast<std::int32_t>(scenario_.run.repeats) - 1) / static_cast<std::int32_t>(scenario_.run.repeats));
     options.noise = scenario_.run.noise;
     options.longest = scenario_.run.calibrate_for;
-    options.cores = cores_;
+    options.cores = cores_.distinct;
     options.stop = options_.stop;
     Calibration calibration = calibrate(experiment.program, ranks, options);
     said();
@@ -119,6 +136,7 @@ class Session {
     said();
     if (execution.stopped) return false;
     rounds.timelines.push_back(std::move(execution.timeline));
+    for (std::size_t p = 0; p < execution.clocks.size(); ++p) note_clock(p, execution.clocks[p]);
     keep_state(experiments_[e].program, ranks, rounds);
     return true;
   }
@@ -129,7 +147,7 @@ class Session {
     ExecuteOptions options;
     options.iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
     options.first_iteration = rounds.next_iteration;
-    options.cores = cores_;
+    options.cores = cores_.pinned;
     options.stop = options_.stop;
     options.kernels = kernels;
     if (imitated_) options.network = cluster_;
@@ -151,7 +169,7 @@ class Session {
     say("recording kernels of " + label);
     try {
       const auto backend = make_backend_(experiments_[e]);
-      Ranks ranks(*backend, experiments_[e].program, cores_);
+      Ranks ranks(*backend, experiments_[e].program, cores_.pinned, options_.world);
       Execution execution = go_on(e, ranks, true);
       said();
       if (execution.stopped) return;
@@ -171,9 +189,28 @@ class Session {
   /// What the ranks' devices have of a machine that they share. Of a GPU: one part each, or all the same one. Ops on
   /// one part take turns; on others they slow each other down as calibration has found.
   std::vector<std::int32_t> shared_cores(std::size_t rank) const {
-    if (scenario_.backend.name != "cuda") return rank < cores_.size() ? std::vector<std::int32_t>(cores_[rank].begin(), cores_[rank].end()) : std::vector<std::int32_t>{};
+    if (scenario_.backend.name != "cuda") return rank < cores_.distinct.size() ? std::vector<std::int32_t>(cores_.distinct[rank].begin(), cores_.distinct[rank].end()) : std::vector<std::int32_t>{};
     if (scenario_.backend.devices == "partitions") return {static_cast<std::int32_t>(rank)};
     return scenario_.backend.devices == "streams" ? std::vector<std::int32_t>{0} : std::vector<std::int32_t>{};
+  }
+
+  /// The largest error and drift of all runs: what the timelines are exact to.
+  void note_clock(std::size_t process, const ClockFit& clock) {
+    clocks_.resize(std::max(clocks_.size(), process + 1));
+    clocks_[process].error = std::max(clocks_[process].error, clock.error);
+    if (std::abs(clock.drift) > std::abs(clocks_[process].drift)) clocks_[process].drift = clock.drift;
+    clocks_[process].offset = clock.offset;
+  }
+
+  std::vector<std::string> notes() const {
+    if (options_.world == nullptr) return {};
+    std::vector<std::string> notes{fmt::format("{} processes over {}, {} ranks each.", options_.world->processes(), options_.world->transport_name(), scenario_.cluster.ranks / options_.world->processes())};
+    for (std::size_t p = 1; p < clocks_.size(); ++p) {
+      notes.push_back(fmt::format("Clocks were compared before, during and after every run: process {}'s, {} {} process 0's, drifted by at most {:.2f} us/s and is known within {}.", p,
+                                  format_duration(std::abs(static_cast<Nanos>(clocks_[p].offset))), clocks_[p].offset < 0 ? "ahead of" : "behind", 1e6 * std::abs(clocks_[p].drift),
+                                  format_duration(clocks_[p].error)));
+    }
+    return notes;
   }
 
   static void keep_state(const Program& program, Ranks& ranks, Rounds& rounds) {
@@ -183,12 +220,16 @@ class Session {
       rounds.state[static_cast<std::size_t>(r)] = device.snapshot();
       if (r == last) rounds.loss = device.last_loss();
     });
+    if (World* const world = ranks.world()) {
+      const std::vector<std::string> losses = world->gather_all(FieldsOut().add(rounds.loss).take());
+      rounds.loss = FieldsIn(losses[static_cast<std::size_t>(last / ranks.own().count())]).get<double>();
+    }
   }
 
   Summary predict(const Experiment& experiment, const Measurement& measurement, const Network& network) const {
     const StageCosts costs = with_bytes_of(stage_costs(measurement), experiment.costs);
     Cluster cluster = cluster_;
-    if (!imitated_) cluster.link = {network.handover, network.bandwidth};
+    if (!imitated_) join_ranks(cluster, {network.handover, network.bandwidth}, network.inside, processes());
     cluster.sync = network.sync;
     const auto iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
     const Simulation run = simulate(repeat_iterations(experiment.program, iterations), costs, cluster);
@@ -199,6 +240,7 @@ class Session {
   /// Of an interrupted round, schedules that were through with it keep it, too, and a schedule that was
   /// never executed its calibration.
   void collect(MeasuredRun& result, bool executed) {
+    result.notes = notes();
     std::vector<Network> networks;
     for (std::size_t e = 0; e < experiments_.size(); ++e) {
       const std::size_t complete = rounds_[e].complete(executed);
@@ -230,6 +272,10 @@ class Session {
     profile.device = device_;
     profile.placement = placement_;
     const Network network = pool_networks(networks);
+    profile.processes = processes();
+    profile.channel = options_.world == nullptr ? "" : options_.world->transport_name();
+    profile.inside_latency = network.inside;
+    profile.both_ways = network.both_ways;
     profile.link_latency = network.handover;
     profile.link_bandwidth = network.bandwidth;
     profile.transfers = network.transfers;
@@ -270,7 +316,8 @@ class Session {
   std::vector<Experiment> experiments_;
   const MakeBackend& make_backend_;
   const MeasureOptions& options_;
-  std::vector<std::vector<int>> cores_;
+  RankCores cores_;
+  std::vector<ClockFit> clocks_;  ///< by process
   Cluster cluster_;
   std::string device_, placement_;               ///< what computes, where it is not the processor
   std::map<std::string, std::string> software_;  ///< the backend's versions
@@ -284,12 +331,6 @@ double Measured::period_error() const {
   return static_cast<double>(predicted_iteration() - iteration.median) / static_cast<double>(std::max<Nanos>(1, iteration.median));
 }
 double Measured::idle_points() const { return 100 * (predicted.bubbles.idle_fraction - measured.bubbles.idle_fraction); }
-
-std::vector<std::vector<int>> resolve_cores(const Scenario& scenario) {
-  if (!scenario.backend.cores.empty()) return scenario.backend.cores;
-  if (scenario.backend.name == "null") return {};  // waiting needs no core
-  return spread_cores(scenario.cluster.ranks, scenario.backend.threads, available_core_list());
-}
 
 MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options) {
   return Session(scenario, std::move(experiments), backend, options).run(false);

@@ -10,6 +10,7 @@
 
 #include "backend/backend.hpp"
 #include "backend/executor.hpp"
+#include "backend/world.hpp"
 #include "bench/summary.hpp"
 #include "sim/core/profile.hpp"
 #include "sim/scenario/build.hpp"
@@ -24,6 +25,7 @@ struct MeasureOptions {
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string& what)> progress;  ///< called before each piece of work
   std::function<void()> piece_done;
+  World* world = nullptr;  ///< the processes that share the ranks; each calls the same, and the first one gets the results
 };
 
 /// One schedule, predicted from its calibration and executed.
@@ -62,10 +64,9 @@ struct MeasuredRun {
   CostProfile profile;      ///< all calibrations pooled, those of schedules that were not executed included
   std::int32_t rounds = 0;  ///< complete ones; an interrupted run may have schedules with one more
   bool stopped = false;
+  std::string lost;         ///< which process was lost, where that ended it
+  std::vector<std::string> notes;  ///< about processes and their clocks
 };
-
-/// The scenario's cores, or where it names none, the machine's, rank after rank.
-std::vector<std::vector<int>> resolve_cores(const Scenario& scenario);
 
 /// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, and keeps what there is,
 /// which may be nothing. A schedule that fails drops out, the others go on.

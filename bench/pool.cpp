@@ -21,15 +21,25 @@ Quartiles pooled(const std::vector<Quartiles>& rounds) {
   return {quartiles(first).median, quartiles(median).median, quartiles(third).median, count};
 }
 
+template <typename Measured>
+std::vector<MeasuredTransfer> by_size(std::span<const Measured> all, std::vector<MeasuredTransfer> Measured::* which) {
+  std::map<std::int64_t, std::vector<Quartiles>> times;
+  for (const Measured& one : all) {
+    for (const MeasuredTransfer& transfer : one.*which) times[transfer.bytes].push_back(transfer.time);
+  }
+  std::vector<MeasuredTransfer> transfers;
+  for (const auto& [bytes, list] : times) transfers.push_back({bytes, pooled(list)});
+  return transfers;
+}
+
 /// Gives `network` the messages of all of these by size, and the latency and bandwidth that belong to them together.
 template <typename Measured>
 void pool_transfers(std::span<const Measured> all, Network& network) {
-  std::map<std::int64_t, std::vector<Quartiles>> by_size;
-  for (const Measured& one : all) {
-    for (const MeasuredTransfer& transfer : one.transfers) by_size[transfer.bytes].push_back(transfer.time);
-  }
-  if (by_size.empty()) return;
-  for (const auto& [bytes, times] : by_size) network.transfers.push_back({bytes, pooled(times)});
+  network.both_ways = by_size(all, &Measured::both_ways);
+  network.transfers = by_size(all, &Measured::transfers);
+  if (network.transfers.empty()) return;
+  // What was measured so far is between ranks of one process.
+  network.inside = network.handover;
   const Link link = fit_link(network.transfers);
   network.handover = link.latency;
   network.bandwidth = link.bandwidth;
@@ -70,13 +80,15 @@ Network pool_network(std::span<const Calibration> rounds) {
 }
 
 Network pool_networks(std::span<const Network> networks) {
-  std::vector<Nanos> handovers, syncs;
+  std::vector<Nanos> handovers, syncs, insides;
   for (const Network& network : networks) {
+    insides.push_back(network.inside);
     handovers.push_back(network.handover);
     syncs.push_back(network.sync);
   }
   Network all{.handover = quartiles(handovers).median, .sync = quartiles(syncs).median};
   pool_transfers(networks, all);
+  if (!insides.empty()) all.inside = quartiles(insides).median;
   return all;
 }
 

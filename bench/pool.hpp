@@ -15,6 +15,8 @@ struct Network {
   double bandwidth = 0;  ///< bytes/s; 0: infinite
   Nanos sync = 0;
   std::vector<MeasuredTransfer> transfers{};  ///< by size
+  Nanos inside = 0;  ///< between processes: what the hand-over costs between two ranks of one
+  std::vector<MeasuredTransfer> both_ways{};  ///< by size, with as large a message the other way
 };
 
 /// `measurement` with the ops of all rounds: the median over rounds, quartile by quartile, so that a

@@ -105,12 +105,17 @@ std::string nothing_measured(const MeasuredRun& run) {
     for (const auto& [failure, labels] : labels_of) why.push_back(fmt::format("{}: {}", fmt::join(labels, ", "), failure));
     return fmt::format("{}", fmt::join(why, "; "));
   }
+  if (!run.lost.empty()) return run.lost;
   return "interrupted before one schedule was measured";
 }
 
 int tell_early_end(const MeasuredRun& run, const Scenario& scenario) {
   for (const FailedSchedule& failed : run.failures) fmt::print(stderr, "bubblescope: {}: {}\n", failed.config.label, failed.failure);
-  if (run.stopped) fmt::print(stderr, "bubblescope: interrupted after {} of {} rounds; what was measured is kept\n", run.rounds, scenario.run.repeats);
+  if (!run.lost.empty()) {
+    fmt::print(stderr, "bubblescope: {}\nbubblescope: ended after {} of {} rounds; what was measured is kept\n", run.lost, run.rounds, scenario.run.repeats);
+  } else if (run.stopped) {
+    fmt::print(stderr, "bubblescope: interrupted after {} of {} rounds; what was measured is kept\n", run.rounds, scenario.run.repeats);
+  }
   return run.stopped || !run.failures.empty() ? 1 : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "bench/commands.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/interrupt.hpp"
+#include "bench/job.hpp"
 #include "bench/progress.hpp"
 #include "bench/real_run.hpp"
 #include "bench/run_folder.hpp"
@@ -79,6 +80,8 @@ void print_results(const MeasuredRun& run) {
   throw RunError(why);
 }
 
+int run_in(Job& job, const Options& options, const CommandLine& line, const Scenario& scenario, const std::vector<Experiment>& experiments);
+
 int run(const Options& options, const CommandLine& line) {
   std::vector<std::string> overrides = options.flags.overrides;
   if (options.kernels) overrides.push_back("run.kernels=true");
@@ -88,19 +91,29 @@ int run(const Options& options, const CommandLine& line) {
   need_backend(scenario.backend.name, line.arguments);
   const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
   refuse_hopeless(scenario, experiments, !options.train);
+  Job job(scenario, line.arguments);
+  return in_job(job, [&] { return run_in(job, options, line, scenario, experiments); });
+}
+
+int run_in(Job& job, const Options& options, const CommandLine& line, const Scenario& scenario, const std::vector<Experiment>& experiments) {
   const Interrupt interrupt;
   if (options.train) {
-    return train(scenario, experiments, {options.out.empty() ? scenario.output.folder : std::filesystem::path(options.out), options.resume, options.json, interrupt.flag()});
+    return train(scenario, experiments, {options.out.empty() ? scenario.output.folder : std::filesystem::path(options.out), options.resume, options.json, interrupt.flag(), job.world()});
   }
-  if (!options.out.empty()) require_writable(options.out);
+  if (!options.out.empty() && job.speaks()) require_writable(options.out);
 
   Progress progress("running", static_cast<std::int64_t>(experiments.size()) * (2 * scenario.run.repeats + (scenario.run.kernels ? 1 : 0)));
   MeasureOptions measure;
   measure.stop = interrupt.flag();
+  measure.world = job.world();
   measure.progress = [&](const std::string& what) { progress.label(what); };
   measure.piece_done = [&] { progress.advance(); };
   const MeasuredRun result = measure_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
+  if (!job.speaks()) {
+    if (!result.lost.empty()) throw LostError(result.lost);
+    return 0;
+  }
   if (result.schedules.empty()) give_up(result, options);
 
   std::string command = "bubblescope";

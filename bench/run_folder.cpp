@@ -78,8 +78,10 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
   model.baseline = baseline_of(run);
   model.notes.push_back(fmt::format("{} rounds, each calibrating and then running every schedule; {} warm-up and {} measured iterations per run. Predictions use the calibrations' medians.",
                                     run.rounds, scenario.run.warmup, scenario.run.iterations));
+  model.notes.insert(model.notes.end(), run.notes.begin(), run.notes.end());
+  if (!run.lost.empty()) model.notes.push_back(fmt::format("The run ended after {} of {} rounds: {}.", run.rounds, scenario.run.repeats, run.lost));
   model.partial = run.stopped || !run.failures.empty();
-  if (run.stopped) model.notes.push_back(fmt::format("The run was interrupted after {} of {} rounds.", run.rounds, scenario.run.repeats));
+  if (run.stopped && run.lost.empty()) model.notes.push_back(fmt::format("The run was interrupted after {} of {} rounds.", run.rounds, scenario.run.repeats));
   if (scenario.run.kernels) {
     model.notes.push_back("Kernels were recorded in one more run of every schedule after all rounds, because recording slows it: predictions, iteration times, idle times and errors come from the rounds alone.");
   }

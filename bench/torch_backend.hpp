@@ -25,6 +25,7 @@ struct TrainRequest {
   std::filesystem::path log;  ///< losses and evaluations so far, in JSON
   bool resume = false;
   const std::atomic<bool>* stop = nullptr;
+  World* world = nullptr;     ///< the processes that share the ranks; the first one writes
   std::function<void(const std::string& line)> epoch_done;  ///< called with a line about every epoch
 };
 

@@ -39,29 +39,34 @@ void tell_end(const std::string& label, const Trained& trained, const TrainReque
   }
 }
 
+/// Whether the first process has it.
+bool has_checkpoint(const TrainRequest& request, World* world) {
+  const bool here = (world == nullptr || world->first()) && std::filesystem::exists(request.checkpoint);
+  return world == nullptr ? here : world->any(here);
+}
+
 }  // namespace
 
 int train(const Scenario& scenario, const std::vector<Experiment>& experiments, const TrainOrder& order) {
   if (scenario.backend.name == "null") throw InputError("the null backend does not train; use 'backend.name = \"cpu\"'");
-  require_writable(order.folder);
+  const bool speaks = order.world == nullptr || order.world->first();
+  if (speaks) require_writable(order.folder);
   std::vector<std::string> labels;
   for (const Experiment& experiment : experiments) labels.push_back(experiment.config.label);
   const std::vector<std::string> stems = file_stems(labels);
   std::vector<TrainRequest> requests;
-  bool any = false;  // schedules that an interrupted training had not come to have no checkpoint
   for (const std::string& stem : stems) {
-    requests.push_back({order.folder / (stem + ".checkpoint"), order.folder / (stem + ".training.json"), order.resume, order.stop, {}});
-    any = any || std::filesystem::exists(requests.back().checkpoint);
+    requests.push_back({order.folder / (stem + ".checkpoint"), order.folder / (stem + ".training.json"), order.resume, order.stop, order.world, {}});
   }
   nlohmann::json results = nlohmann::json::array();
   int code = 0;
   for (std::size_t e = 0; e < experiments.size() && code == 0; ++e) {
     TrainRequest& request = requests[e];
-    if (request.resume && any && !std::filesystem::exists(request.checkpoint)) {
+    if (request.resume && !has_checkpoint(request, order.world)) {
       request.resume = false;
-      fmt::print(stderr, "bubblescope: {} has no checkpoint yet and begins\n", labels[e]);
+      if (speaks) fmt::print(stderr, "bubblescope: {} has no checkpoint yet and begins\n", labels[e]);
     }
-    if (!order.json) {
+    if (!order.json && speaks) {
       request.epoch_done = [](const std::string& line) {
         fmt::print("{}\n", line);
         std::fflush(stdout);
@@ -71,18 +76,19 @@ int train(const Scenario& scenario, const std::vector<Experiment>& experiments, 
     try {
       trained = train_with_torch(scenario, experiments[e], request);
     } catch (const InputError&) {
-      if (order.json && e > 0) print_json({{"schema_version", 1}, {"results", results}});
+      if (order.json && speaks && e > 0) print_json({{"schema_version", 1}, {"results", results}});
       throw;
     }
+    if (trained.status != "complete" || !trained.failure.empty()) code = 1;
+    if (!speaks) continue;
     results.push_back(trained_json(labels[e], trained, request));
     if (!order.json) tell_end(labels[e], trained, request);
     if (!trained.failure.empty()) fmt::print(stderr, "bubblescope: {}: {}\n", labels[e], trained.failure);
     if (trained.status == "failed") {
       fmt::print(stderr, "bubblescope: the losses of {} iterations are in {}, and a checkpoint written before stays as it was\n", trained.iterations, request.log.string());
     }
-    if (trained.status != "complete" || !trained.failure.empty()) code = 1;
   }
-  if (order.json) print_json({{"schema_version", 1}, {"results", results}});
+  if (order.json && speaks) print_json({{"schema_version", 1}, {"results", results}});
   return code;
 }
 

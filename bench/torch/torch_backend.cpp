@@ -8,6 +8,7 @@
 
 #include "backend/torch/config.hpp"
 #include "backend/torch/training.hpp"
+#include "bench/job.hpp"
 #include "bench/progress.hpp"
 #include "bench/summary.hpp"
 #include "bench/torch/devices.hpp"
@@ -66,8 +67,9 @@ MakeBackend torch_backend_of(const Scenario& scenario) {
 Trained train_with_torch(const Scenario& scenario, const Experiment& experiment, const TrainRequest& request) {
   const TorchConfig config = torch_config(scenario, experiment, load_data(scenario));
   const auto backend = make_backend(scenario, config);
-  const auto cores = resolve_cores(scenario);
-  Ranks ranks(*backend, experiment.program, cores);
+  const auto cores = rank_cores(scenario, request.world).pinned;
+  Ranks ranks(*backend, experiment.program, cores, request.world);
+  const bool first = request.world == nullptr || request.world->first();
   TrainOptions options;
   options.epochs = scenario.training.epochs;
   options.checkpoint = request.checkpoint;
@@ -78,7 +80,9 @@ Trained train_with_torch(const Scenario& scenario, const Experiment& experiment,
   const std::string& label = experiment.config.label;
   Trained result;
   result.planned = iterations_of_epochs(config, experiment.program, scenario.training.epochs);
-  const auto keep = [&](const TrainingLog& log, const std::string& status) { write_training_log(log, label, status, result.planned, request.log); };
+  const auto keep = [&](const TrainingLog& log, const std::string& status) {
+    if (first) write_training_log(log, label, status, result.planned, request.log);
+  };
   Progress progress(label, result.planned);
   options.progress = [&](std::int64_t) { progress.advance(); };
   options.epoch_done = [&](const TrainingLog& log) {

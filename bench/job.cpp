@@ -1,0 +1,143 @@
+// Joining the other processes of a job.
+#include "bench/job.hpp"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "backend/cores.hpp"
+#include "backend/fields.hpp"
+#include "backend/mpi_loader.hpp"
+#include "bench/version.hpp"
+#include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
+#include "sim/scenario/build.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// What main asks when an error has come through everything else.
+bool silent = false;
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+/// Launchers bind a process to a core; its ranks are to have all that the processes of its host have together.
+void use_cores(const std::set<int>& cores) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(core, &set);
+  sched_setaffinity(0, sizeof set, &set);  // where that is not allowed, what it had must do
+}
+
+/// By host: the cores that its processes may use together.
+std::map<std::string, std::set<int>> cores_by_host(World& world, const std::string& host) {
+  const std::string mine = FieldsOut().add(host).add(available_core_list()).take();
+  std::map<std::string, std::set<int>> cores;
+  for (const std::string& one : world.gather_all(mine)) {
+    FieldsIn fields(one);
+    auto& known = cores[fields.get<std::string>()];
+    const auto theirs = fields.get<std::vector<int>>();
+    known.insert(theirs.begin(), theirs.end());
+  }
+  return cores;
+}
+
+void require_same(World& world, const std::vector<std::string>& arguments, const std::string& what) {
+  FieldsOut mine;
+  mine.add(version_text()).add(what);
+  for (const std::string& argument : arguments) mine.add(argument);
+  const std::vector<std::string> all = world.gather_all(mine.take());
+  for (std::size_t p = 1; p < all.size(); ++p) {
+    if (all[p] == all.front()) continue;
+    throw InputError(fmt::format("process {} has another program, scenario or command line than process 0; expected the same files and arguments on every host", p));
+  }
+}
+
+}  // namespace
+
+Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) : host_(host_name()) {
+  const auto launch = launched();
+  if (!launch) return;
+  silent = launch->process != 0;
+  const std::string& backend = scenario.backend.name;
+  if (launch->by == "torchrun" && backend != "cuda") {
+    throw InputError(fmt::format("torchrun starts processes for GPUs; for 'backend.name = \"{}\"' use 'mpirun -n {} bubblescope ...' or srun", backend, launch->processes));
+  }
+  if (launch->processes == 1) return;
+  if (backend == "cuda") throw InputError("ranks on GPUs share one process; start one process");
+  const RankRange own = ranks_of_process(launch->process, launch->processes, scenario.cluster.ranks);
+  world_ = std::make_unique<World>(load_mpi());
+  if (world_->processes() != launch->processes) {
+    throw RunError(fmt::format("{} has started {} processes, but {} knows of {}: the launcher belongs to another MPI", launch->by, launch->processes, world_->transport_name(), world_->processes()));
+  }
+  const std::string which = own.count() == 1 ? fmt::format("rank {}", own.first) : fmt::format("ranks {} to {}", own.first, own.last - 1);
+  world_->watch(fmt::format("process {} (host {}, {})", world_->process(), host_, which));
+  require_same(*world_, arguments, scenario.text);
+  use_cores(cores_by_host(*world_, host_).at(host_));
+}
+
+RankCores rank_cores(const Scenario& scenario, World* world) {
+  const std::int32_t ranks = scenario.cluster.ranks;
+  if (scenario.backend.name == "null") return {scenario.backend.cores, scenario.backend.cores};  // waiting needs no core
+  RankCores cores{scenario.backend.cores, {}};
+  if (world == nullptr) {
+    if (cores.pinned.empty()) cores.pinned = spread_cores(ranks, scenario.backend.threads, available_core_list());
+    cores.distinct = cores.pinned;
+    return cores;
+  }
+  const std::string host = host_name();
+  const auto available = cores_by_host(*world, host);
+  const std::vector<std::string> host_of = world->gather_all(host);
+  const std::int32_t each = ranks / world->processes();
+  if (cores.pinned.empty()) {
+    cores.pinned.resize(at(ranks));
+    for (const auto& [name, list] : available) {
+      std::vector<Rank> here;
+      for (Rank r = 0; r < ranks; ++r) {
+        if (host_of[at(r / each)] == name) here.push_back(r);
+      }
+      const auto spread = spread_cores(static_cast<std::int32_t>(here.size()), scenario.backend.threads, {list.begin(), list.end()});
+      for (std::size_t i = 0; i < here.size(); ++i) cores.pinned[at(here[i])] = spread[i];
+    }
+  }
+  cores.distinct = cores.pinned;
+  constexpr int kMostCores = 100'000;  // of a host
+  for (std::size_t r = 0; r < cores.distinct.size(); ++r) {
+    const auto number = static_cast<int>(std::distance(available.begin(), available.find(host_of[r / at(each)])));
+    for (int& core : cores.distinct[r]) core += number * kMostCores;
+  }
+  return cores;
+}
+
+int in_job(Job& job, const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    if (job.world() != nullptr) job.world()->end_early(error.what());
+    throw;
+  }
+}
+
+bool is_for_others_to_print(const std::exception& error) {
+  // Who is left when the first process is gone speaks for itself.
+  const bool lost_first = dynamic_cast<const LostError*>(&error) != nullptr && std::string(error.what()).starts_with("process 0 ");
+  return silent && !lost_first;
+}
+
+void require_alone(const std::string& command) {
+  const auto launch = launched();
+  if (!launch || launch->processes == 1) return;
+  silent = launch->process != 0;
+  throw InputError(fmt::format("'{}' is done by one process, but {} has started {}; expected 'run', 'calibrate' or 'sweep', or no launcher", command, launch->by, launch->processes));
+}
+
+}  // namespace bubblescope

@@ -1,0 +1,52 @@
+// Commands that run as one of several processes, started by mpirun or srun.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/world.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace bubblescope {
+
+/// The cores and the host of every rank.
+struct RankCores {
+  std::vector<std::vector<int>> pinned;  ///< rank -> cores of its host; empty: ranks are not pinned
+  std::vector<std::vector<int>> distinct;  ///< likewise, with cores of different hosts told apart
+};
+
+/// The processes that this one was started with; alone where no launcher started it.
+class Job {
+ public:
+  /// Joins them, and makes sure that all run the same scenario with the same arguments. Once in a process, after it has
+  /// become the right program. Throws InputError where they differ, where the ranks cannot be shared evenly, or where the
+  /// launcher is none for the scenario's backend.
+  Job(const Scenario& scenario, const std::vector<std::string>& arguments);
+
+  World* world() const { return world_.get(); }  ///< null: alone
+  std::int32_t processes() const { return world_ ? world_->processes() : 1; }
+  /// Whether this process prints and writes files.
+  bool speaks() const { return !world_ || world_->first(); }
+ private:
+  std::unique_ptr<World> world_;
+  std::string host_;
+};
+
+/// What every rank is pinned to: as the scenario says, or the cores of its host, rank after rank. `world`: null where
+/// this process has all ranks; else all processes ask together.
+RankCores rank_cores(const Scenario& scenario, World* world);
+
+/// Runs `work`; where it throws, the other processes are told why this one ends. What they throw then says the
+/// same, so it is printed once (`is_for_others_to_print`).
+int in_job(Job& job, const std::function<int()>& work);
+
+/// Whether another process prints the error that this one ends with.
+bool is_for_others_to_print(const std::exception& error);
+
+/// For commands that one process does: throws InputError where a launcher has started several, in the first of them,
+/// and ends the others.
+void require_alone(const std::string& command);
+
+}  // namespace bubblescope
