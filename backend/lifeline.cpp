@@ -262,7 +262,7 @@ void Lifeline::Line::await_news() {
 void Lifeline::Line::admit() {
   if (!listening_.is_open()) return;
   const auto now = SteadyClock::now();
-  while (accepts_ && visitors_.size() < kMostStrangers + static_cast<std::size_t>(processes_);) {
+  while (accepts_ && visitors_.size() < kMostStrangers + static_cast<std::size_t>(processes_)) {
     Socket socket = accept_from(listening_);
     if (!socket.is_open()) break;
     visitors_.emplace_back(std::move(socket), now + kForVisitors);
