@@ -73,11 +73,11 @@ class CudaStreams : public Streams {
   Payload carry(Payload payload, Rank from, Rank to) override {
     const auto tensor = std::static_pointer_cast<at::Tensor>(payload.data);
     if (!tensor || !tensor->is_cuda()) return payload;
-    if (options_.transport == Transport::share && lanes_->gpu(from) == lanes_->gpu(to)) return payload;
+    if (options_.transport == Carrying::share && lanes_->gpu(from) == lanes_->gpu(to)) return payload;
     // This lane reads memory of another one's.
     const c10::cuda::CUDAStream lane = c10::cuda::getCurrentCUDAStream(tensor->device().index());
     c10::cuda::CUDACachingAllocator::recordStream(tensor->storage().data_ptr(), lane);
-    if (options_.transport == Transport::nccl) return {std::make_shared<at::Tensor>(lanes_->links().carry(*tensor, lane, lanes_->gpu(to))), payload.bytes};
+    if (options_.transport == Carrying::nccl) return {std::make_shared<at::Tensor>(lanes_->links().carry(*tensor, lane, lanes_->gpu(to))), payload.bytes};
     // Memory of the receiver's GPU; this lane fills it.
     const c10::Device target(c10::kCUDA, static_cast<c10::DeviceIndex>(lanes_->gpu(to)));
     at::Tensor copy = at::empty_like(*tensor, tensor->options().device(target));

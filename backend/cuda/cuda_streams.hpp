@@ -11,7 +11,7 @@
 namespace bubblescope {
 
 /// How a message gets from rank to rank.
-enum class Transport : std::uint8_t {
+enum class Carrying : std::uint8_t {
   share,  ///< on one GPU the receiver reads the sender's memory; between GPUs as `copy`
   copy,   ///< copied to memory of the receiver's, from device to device
   nccl,   ///< sent and received over NCCL; on one GPU from the sender to itself
@@ -19,7 +19,7 @@ enum class Transport : std::uint8_t {
 
 /// How streams do their work.
 struct CudaStreamOptions {
-  Transport transport = Transport::share;
+  Carrying transport = Carrying::share;
   /// Keeps lanes busy at random for up to that many GPU clocks before half of what they are given, so that a wait that
   /// is missing shows as a wrong result; 0: never.
   std::int64_t longest_delay = 0;

@@ -13,7 +13,7 @@ std::unique_ptr<Backend> make_backend(const Scenario& scenario, TorchConfig conf
   CudaConfig cuda;
   cuda.placement = backend.devices == "partitions" ? Placement::partitions : backend.devices == "streams" ? Placement::streams : Placement::gpus;
   cuda.gpu = static_cast<int>(backend.gpu);
-  cuda.streams.transport = backend.transport == "copy" ? Transport::copy : backend.transport == "nccl" ? Transport::nccl : Transport::share;
+  cuda.streams.transport = backend.transport == "copy" ? Carrying::copy : backend.transport == "nccl" ? Carrying::nccl : Carrying::share;
   cuda.tell_cublas_sms = backend.cublas_sms;
   cuda.graphs = backend.graphs;
   return cuda_backend(std::move(config), cuda);

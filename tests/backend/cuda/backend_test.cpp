@@ -40,7 +40,7 @@ SmallRun on_gpu(const TorchConfig& config, Program what, CudaConfig cuda = {}) {
 }
 
 /// About 200 us before half of all work: a wait that is missing lets others read what is not there yet.
-CudaConfig delayed(Transport transport, std::uint64_t seed) { return {.streams = {.transport = transport, .longest_delay = 400'000, .seed = seed}}; }
+CudaConfig delayed(Carrying transport, std::uint64_t seed) { return {.streams = {.transport = transport, .longest_delay = 400'000, .seed = seed}}; }
 
 TEST(CudaBackend, ppll_is_bit_identical_to_serial_local_learning) {
   BUBBLESCOPE_NEEDS_GPU();
@@ -50,7 +50,7 @@ TEST(CudaBackend, ppll_is_bit_identical_to_serial_local_learning) {
     SmallRun serial = on_gpu(config, program("sequential-local", 2, 5));
     const auto expected = serial.iterations(4).state();
     const auto losses = serial.losses();
-    for (const Transport transport : {Transport::share, Transport::copy, Transport::nccl}) {
+    for (const Carrying transport : {Carrying::share, Carrying::copy, Carrying::nccl}) {
       for (const char* queue : {"0", "1", "2"}) {
         for (const CudaConfig& cuda : {CudaConfig{.streams = {.transport = transport}}, delayed(transport, 7)}) {
           SmallRun ppll = on_gpu(config, program("ppll", 2, 5, {{"queue", queue}}), cuda);
@@ -73,7 +73,7 @@ TEST(CudaBackend, every_schedule_gives_the_cpus_weights_within_rounding) {
     config.clip_norm = 0;
     const auto expected = SmallRun(config, what).iterations(2).state();
     EXPECT_LT(relative_error(on_gpu(config, what).iterations(2).state(), expected), 1e-10) << name;
-    EXPECT_LT(relative_error(on_gpu(config, what, delayed(Transport::copy, 3)).iterations(2).state(), expected), 1e-10) << name;
+    EXPECT_LT(relative_error(on_gpu(config, what, delayed(Carrying::copy, 3)).iterations(2).state(), expected), 1e-10) << name;
   }
 }
 

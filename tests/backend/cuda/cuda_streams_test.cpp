@@ -34,7 +34,7 @@ TEST(CudaStreams, what_waits_for_an_event_runs_after_it_in_device_time) {
 
 TEST(CudaStreams, a_payload_is_carried_and_read_after_its_writer) {
   BUBBLESCOPE_NEEDS_GPU();
-  for (const Transport transport : {Transport::share, Transport::copy, Transport::nccl}) {
+  for (const Carrying transport : {Carrying::share, Carrying::copy, Carrying::nccl}) {
     const auto lanes = std::make_shared<CudaLanes>(Placement::partitions, 2, 0);
     const std::vector<LaneSpec> specs{{0, StreamKind::compute}, {0, StreamKind::communication}, {1, StreamKind::compute}};
     const auto streams = cuda_streams(lanes, specs, 3, {.transport = transport});
