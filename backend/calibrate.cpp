@@ -171,7 +171,9 @@ class Calibrator {
     result.transfers = costs.one_way;
     result.both_ways = costs.both_ways;
     result.sync = costs.sync;
-    result.handover = ranks_.own().count() > 1 ? measure_waits(ranks_, options_.waits).handover : Quartiles{};
+    const Quartiles inside = measure_handover(ranks_, options_.waits);
+    const std::string first = ranks_.world()->broadcast(FieldsOut().add(inside).take());
+    result.handover = FieldsIn(first).get<Quartiles>();
     result.stopped = stopped();
   }
 

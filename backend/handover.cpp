@@ -33,34 +33,6 @@ Program one_message() {
   return program;
 }
 
-Quartiles measure_handover(Ranks& ranks, std::int32_t count) {
-  if (ranks.count() < 2) return {};
-  const Plan plan = make_plan(one_message(), {});
-  std::vector<Bell> bells(2);
-  Channels channels(plan, bells);
-  const RunControl control(count, nullptr, bells);
-  std::vector<Nanos> samples(static_cast<std::size_t>(count));
-  const Nanos spin = default_spin(ranks.count());
-  ranks.each([&](Rank rank, Device&) {
-    for (std::int32_t i = 0; i < count; ++i) {
-      if (rank == 0) {
-        wait_until(steady_now() + kPause);
-        channels.offer(0, i, {}, steady_now(), {});
-      } else if (rank == 1) {
-        Delivery delivery;
-        control.await(bells[1], spin, [&] {
-          delivery = channels.delivery(0, i);
-          return delivery.received;
-        });
-        const Nanos start = steady_now();
-        channels.take(0, i, start, {});
-        samples[static_cast<std::size_t>(i)] = start - delivery.offered;
-      }
-    }
-  });
-  return quartiles(std::move(samples));
-}
-
 Quartiles measure_sync(Ranks& ranks, std::int32_t count) {
   GroupPlan everyone;
   for (Rank r = 0; r < ranks.count(); ++r) everyone.members.push_back(r);
@@ -86,6 +58,34 @@ Quartiles measure_sync(Ranks& ranks, std::int32_t count) {
 }
 
 }  // namespace
+
+Quartiles measure_handover(Ranks& ranks, std::int32_t count) {
+  if (ranks.own().count() < 2) return {};
+  const Plan plan = make_plan(one_message(), {});
+  std::vector<Bell> bells(2);
+  Channels channels(plan, bells);
+  const RunControl control(count, nullptr, bells);
+  std::vector<Nanos> samples(static_cast<std::size_t>(count));
+  const Nanos spin = default_spin(ranks.count());
+  ranks.each([&](Rank rank, Device&) {
+    for (std::int32_t i = 0; i < count; ++i) {
+      if (rank == 0) {
+        wait_until(steady_now() + kPause);
+        channels.offer(0, i, {}, steady_now(), {});
+      } else if (rank == 1) {
+        Delivery delivery;
+        control.await(bells[1], spin, [&] {
+          delivery = channels.delivery(0, i);
+          return delivery.received;
+        });
+        const Nanos start = steady_now();
+        channels.take(0, i, start, {});
+        samples[static_cast<std::size_t>(i)] = start - delivery.offered;
+      }
+    }
+  });
+  return quartiles(std::move(samples));
+}
 
 WaitCosts measure_waits(Ranks& ranks, std::int32_t count) { return {measure_handover(ranks, count), measure_sync(ranks, count)}; }
 

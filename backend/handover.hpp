@@ -15,5 +15,7 @@ struct WaitCosts {
 /// meetings. The waiting side is asleep each time, as it is in a run whose ops take milliseconds. With
 /// one rank there is no hand-over (count 0).
 WaitCosts measure_waits(Ranks& ranks, std::int32_t count);
+/// The first of them alone, between the first two ranks of the first process where there are several.
+Quartiles measure_handover(Ranks& ranks, std::int32_t count);
 
 }  // namespace bubblescope

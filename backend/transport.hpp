@@ -29,8 +29,8 @@ class Transport {
 
   /// Who is handed what comes. Set once, before the first `poll`.
   virtual void set_handler(Handler handler) = 0;
-  /// Any thread, a handler's too; never to this process itself. `left`, where given, is called by whoever
-  /// polls, never by this call, once the body is not needed any more.
+  /// Any thread, a handler's too; never to this process itself. `left`, where given, is called (by whoever polls, or
+  /// by this call) once the body is not needed any more.
   virtual void send(std::int32_t to, Parcel parcel, std::function<void()> left = {}) = 0;
   /// Moves on what is under way, and hands over what has come. Any thread; of several at a time one does it.
   /// Returns whether anything came or left. Throws RunError where the transport fails.

@@ -97,7 +97,8 @@ void World::move_on() {
 bool World::poll() {
   check();
   try {
-    return transport_->poll();
+    const bool moved = transport_->poll();
+    return tell_left() || moved;
   } catch (const std::exception& error) {
     lose(error.what());
     throw LostError(why_lost());
@@ -298,14 +299,26 @@ void World::send(std::int64_t session, std::int32_t to, std::string head, std::s
   Parcel parcel{FieldsOut().add(For::session).add(session).take(), std::move(body), bytes};
   parcel.head += head;
   if (!left) return transport_->send(to, std::move(parcel));
+  // Whoever sends may hold what `left` takes, and some transports call this before they return.
   transport_->send(to, std::move(parcel), [this, session, left = std::move(left)] {
-    const std::lock_guard handling(handling_);
-    {
-      const std::lock_guard lock(mutex_);
-      if (!session_.contains(session)) return;
-    }
-    left();
+    const std::lock_guard lock(mutex_);
+    left_.emplace_back(session, left);
+    any_left_ = true;
   });
+}
+
+bool World::tell_left() {
+  if (!any_left_.load(std::memory_order_acquire)) return false;
+  const std::lock_guard handling(handling_);
+  std::vector<std::pair<std::int64_t, std::function<void()>>> left;
+  {
+    const std::lock_guard lock(mutex_);
+    left = std::exchange(left_, {});
+    any_left_ = false;
+    std::erase_if(left, [this](const auto& one) { return !session_.contains(one.first); });
+  }
+  for (const auto& [session, tell] : left) tell();
+  return !left.empty();
 }
 
 void World::ask_clock(std::int32_t process) { transport_->send(process, {FieldsOut().add(For::clock_ask).add(steady_now()).take(), nullptr, 0}); }

@@ -125,6 +125,7 @@ class World {
   void send_together(std::int32_t to, std::int64_t number, const std::string& bytes);
   std::string await_from(std::int64_t number, std::int32_t from);
   void ask_clock(std::int32_t process);
+  bool tell_left();
   void move_on();
 
   std::unique_ptr<Transport> transport_;
@@ -134,6 +135,8 @@ class World {
   std::map<std::int64_t, Mailbox> mail_;     ///< by their number
   std::int64_t sessions_ = 0;                ///< numbers given so far
   std::map<std::int64_t, Session> session_;  ///< open ones and those that others opened first
+  std::vector<std::pair<std::int64_t, std::function<void()>>> left_;  ///< by session: to be called by who polls
+  std::atomic<bool> any_left_{false};
   std::vector<std::vector<ClockSample>> clocks_;  ///< process 0: by process
   std::atomic<Nanos> offset_{0};
   std::atomic<bool> watching_{false};

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <set>
+#include <string>
 
 #include "bench/commands.hpp"
 #include "bench/job.hpp"
@@ -23,10 +25,10 @@ int delivered(int code) {
 
 /// Commands that work for real share their work among the processes that a launcher started; others are for one.
 void require_alone(const CLI::App& app) {
-  for (const char* name : {"run", "calibrate", "sweep"}) {
-    if (app.got_subcommand(name)) return;
+  const std::set<std::string> shared{"run", "calibrate", "sweep"};
+  for (const CLI::App* command : app.get_subcommands()) {
+    if (!shared.contains(command->get_name())) bubblescope::require_alone(command->get_name());
   }
-  for (const CLI::App* command : app.get_subcommands()) bubblescope::require_alone(command->get_name());
 }
 
 }  // namespace
