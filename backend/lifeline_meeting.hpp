@@ -17,12 +17,12 @@ constexpr std::size_t kMostLifelineText = 64 * 1024;
 
 /// What lifelines tell one another.
 enum class Notice : char {
-  alive = '.',   ///< nothing new
-  name = 'n',   ///< first of all: what the process is called
-  state = 's',   ///< what its ranks do
-  bye = 'b',     ///< it ends in good order
-  failed = 'f',  ///< it ends because of an error, in words
-  lost = 'l',    ///< from process 0: who is lost, in words
+  alive = '.',     ///< nothing new
+  name = 'n',      ///< first of all: what the process is called
+  state = 's',     ///< what its ranks do
+  bye = 'b',       ///< it ends in good order
+  failed = 'f',    ///< it ends because of an error, in words
+  lost = 'l',      ///< from process 0: who is lost, in words
   given_up = 'g',  ///< to who was silent for too long: the others go on without it
 };
 
