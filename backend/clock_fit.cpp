@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace bubblescope {
@@ -24,6 +25,26 @@ std::vector<ClockSample> best_of(std::span<const ClockSample> samples, Nanos fir
     if (known[part]) kept.push_back(best[part]);
   }
   return kept;
+}
+
+/// At one time, a line is no farther off than this.
+struct Known {
+  double own = 0;
+  double off = 0;
+};
+
+/// How far off the line may be at `own`, at most: between any two times, or on from them, as straight as it is.
+double farthest_off(std::span<const Known> known, double own) {
+  double least = std::numeric_limits<double>::max();
+  for (const Known& near : known) {
+    if (near.own == own) least = std::min(least, near.off);
+    for (const Known& far : known) {
+      const double on = (near.own - own) / (far.own - near.own);  // -1: at `far`
+      if (on >= 0) least = std::min(least, near.off + (near.off + far.off) * on);
+      if (on < 0 && on >= -1) least = std::min(least, std::max(near.off, far.off));
+    }
+  }
+  return least;
 }
 
 }  // namespace
@@ -69,13 +90,13 @@ ClockFit fit_clock(std::span<const ClockSample> samples) {
   fit.drift = drift;
   // Without a drift the best comparison is the best answer.
   fit.offset = static_cast<double>(closest.offset) + (drift == 0 ? 0 : offset - drift * middle);
-  // Samples that took a long way say little about how far off the line is.
-  constexpr Nanos kExact = 4;
-  double farthest = 0;
+  std::vector<Known> known;
   for (const ClockSample& sample : best) {
-    if (sample.error <= kExact * closest.error) farthest = std::max(farthest, std::abs(fit.offset + drift * own_of(sample) - static_cast<double>(sample.offset)));
+    const double own = own_of(sample);
+    known.push_back({own, std::abs(fit.offset + drift * own - static_cast<double>(sample.offset)) + static_cast<double>(sample.error)});
   }
-  fit.error = closest.error + static_cast<Nanos>(std::llround(farthest));
+  const auto at_end = [&](const ClockSample& end) { return farthest_off(known, static_cast<double>(end.common - closest.common)); };
+  fit.error = static_cast<Nanos>(std::ceil(std::max(at_end(*first), at_end(*last))));
   return fit;
 }
 

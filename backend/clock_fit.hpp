@@ -20,14 +20,14 @@ struct ClockFit {
   Nanos origin = 0;   ///< of the other process's clock
   double offset = 0;  ///< ns, at `origin`
   double drift = 0;   ///< of one
-  Nanos error = 0;    ///< how far off it may be within the samples, at most
+  Nanos error = 0;    ///< how far off it may be within the samples, at most, where the clocks drift evenly
 
   Nanos to_common(Nanos own) const;
 };
 
 /// The line through the best samples: those of every twentieth of the time that took the shortest way. No drift is
-/// taken from samples that lie within 50 ms, or where it is smaller than what the samples leave open. `error`: the smallest
-/// error of any sample, and the largest distance of the line from one that is nearly as exact. None: all zero.
+/// taken from samples that lie within 50 ms, or where it is smaller than what the samples leave open. `error`: what those
+/// samples leave open at both ends of the time, by their distance from the line and their own errors. None: all zero.
 ClockFit fit_clock(std::span<const ClockSample> samples);
 
 }  // namespace bubblescope
