@@ -69,7 +69,10 @@ class Calibrator {
   Calibrator(const Program& program, Ranks& ranks, const CalibrateOptions& options)
       : ranks_(ranks), options_(options), stages_(program.stages()), alone_(stages_), busy_(stages_), found_(program.rows.size()) {
     for (Rank r = 0; r < program.ranks(); ++r) rehearsals_.emplace_back(program, r);
-    if (World* const world = ranks.world()) world->compare_clocks();
+    if (World* const world = ranks.world()) {
+      world->set_state_source([] { return std::string("it was calibrating"); });
+      world->compare_clocks();
+    }
     groups_ = busy_groups(program.ranks(), options.cores, available_cores());
     std::vector<LaneSpec> lanes;
     std::size_t events = 0;
