@@ -2,11 +2,11 @@
 #include "backend/buffer_pool.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdlib>
 #include <mutex>
 #include <new>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -23,10 +23,10 @@ class BufferPool::Shelf {
   void* take(std::int64_t size) {
     {
       const std::lock_guard lock(mutex_);
-      const auto found = unused_.find(size);
-      if (found != unused_.end() && !found->second.empty()) {
-        void* const memory = found->second.back();  // the one used last: it may still be in a cache
-        found->second.pop_back();
+      auto& unused = unused_[class_of(size)];
+      if (!unused.empty()) {
+        void* const memory = unused.back();  // the one used last: it may still be in a cache
+        unused.pop_back();
         kept_ -= size;
         return memory;
       }
@@ -57,9 +57,16 @@ class BufferPool::Shelf {
   }
 
  private:
+  /// Of a rounded size: its highest bit and the two that follow.
+  static std::size_t class_of(std::int64_t size) {
+    const auto bits = static_cast<std::uint64_t>(size);
+    const auto highest = static_cast<std::size_t>(std::bit_width(bits)) - 1;
+    return 4 * highest + static_cast<std::size_t>(bits >> (highest - 2) & 3);
+  }
+
   bool try_keep(void* memory, std::int64_t size) noexcept {
     try {
-      unused_[size].push_back(memory);
+      unused_[class_of(size)].push_back(memory);
     } catch (const std::bad_alloc&) {
       return false;
     }
@@ -68,17 +75,17 @@ class BufferPool::Shelf {
   }
 
   void clear() {
-    for (auto& [size, buffers] : unused_) {
+    for (auto& buffers : unused_) {
       for (void* const memory : buffers) std::free(memory);
+      buffers.clear();
     }
-    unused_.clear();
     kept_ = 0;
   }
 
   mutable std::mutex mutex_;
   std::int64_t most_kept_;
   std::int64_t kept_ = 0;
-  std::unordered_map<std::int64_t, std::vector<void*>> unused_;  ///< by size
+  std::array<std::vector<void*>, 4 * 64> unused_;  ///< by class
 };
 
 BufferPool::BufferPool(std::int64_t most_kept) : shelf_(std::make_shared<Shelf>(most_kept)) {}

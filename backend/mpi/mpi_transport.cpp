@@ -17,10 +17,8 @@
 namespace bubblescope {
 namespace {
 
-constexpr int kHeadTag = 1;
-constexpr int kBodyTag = 2;
-constexpr std::size_t kSlots = 16;
-constexpr int kMostHeadsPerPoll = 64;
+constexpr int kTag = 0;
+constexpr std::size_t kSlots = 32;
 
 /// Begins every message with a head.
 struct Sizes {
@@ -28,6 +26,38 @@ struct Sizes {
   std::int64_t head = 0;
 };
 constexpr std::int64_t kMostMessage = static_cast<std::int64_t>(sizeof(Sizes)) + Transport::kMostHead + MpiTransport::kMostInline;
+
+/// So many bytes as one thing.
+class Bytes {
+ public:
+  explicit Bytes(std::int64_t bytes) {
+    if (bytes <= MpiTransport::kMostPlain) {
+      count_ = static_cast<int>(bytes);
+      return;
+    }
+    constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+    MPI_Datatype block = MPI_DATATYPE_NULL;
+    check_mpi(MPI_Type_contiguous(static_cast<int>(kBlock), MPI_BYTE, &block), "MPI_Type_contiguous");
+    const int lengths[2] = {static_cast<int>(bytes / kBlock), static_cast<int>(bytes % kBlock)};
+    const MPI_Aint offsets[2] = {0, static_cast<MPI_Aint>(bytes / kBlock * kBlock)};
+    const MPI_Datatype types[2] = {block, MPI_BYTE};
+    check_mpi(MPI_Type_create_struct(2, lengths, offsets, types, &type_), "MPI_Type_create_struct");
+    check_mpi(MPI_Type_commit(&type_), "MPI_Type_commit");
+    check_mpi(MPI_Type_free(&block), "MPI_Type_free");
+  }
+  /// What is under way keeps its type.
+  ~Bytes() {
+    if (type_ != MPI_BYTE) MPI_Type_free(&type_);
+  }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  int count() const { return count_; }
+  MPI_Datatype type() const { return type_; }
+
+ private:
+  int count_ = 1;
+  MPI_Datatype type_ = MPI_BYTE;
+};
 
 const char* level_name(int level) {
   switch (level) {
@@ -93,15 +123,17 @@ class MpiTransport::Polling {
 
 MpiTransport::MpiTransport() : started_mpi_(start_mpi()), memory_(std::make_unique<Memory>()) {
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm_), "MPI_Comm_dup");
-  check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  check_mpi(MPI_Comm_size(comm_, &processes_), "MPI_Comm_size");
-  check_mpi(MPI_Comm_rank(comm_, &process_), "MPI_Comm_rank");
+  for (MPI_Comm* const comm : {&heads_, &bodies_}) {
+    check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, comm), "MPI_Comm_dup");
+    check_mpi(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  }
+  check_mpi(MPI_Comm_size(heads_, &processes_), "MPI_Comm_size");
+  check_mpi(MPI_Comm_rank(heads_, &process_), "MPI_Comm_rank");
   order_ = std::vector<std::mutex>(at(processes_));
   memory_->slots.resize(kSlots);
   for (Slot& slot : memory_->slots) {
     slot.message.resize(at(kMostMessage));
-    check_mpi(MPI_Recv_init(slot.message.data(), static_cast<int>(kMostMessage), MPI_BYTE, MPI_ANY_SOURCE, kHeadTag, comm_, &slot.request), "MPI_Recv_init");
+    check_mpi(MPI_Recv_init(slot.message.data(), static_cast<int>(kMostMessage), MPI_BYTE, MPI_ANY_SOURCE, kTag, heads_, &slot.request), "MPI_Recv_init");
     check_mpi(MPI_Start(&slot.request), "MPI_Start");
   }
 }
@@ -121,7 +153,6 @@ MpiTransport::Task* MpiTransport::new_task() {
 void MpiTransport::drop(Task* task) {
   task->parcel = {};
   task->left = nullptr;
-  task->requests.clear();
   const std::lock_guard lock(mutex_);
   unused_.push_back(task);
 }
@@ -136,90 +167,137 @@ void MpiTransport::write_message(Task& task, bool is_inline) const {
   if (is_inline && parcel.bytes > 0) std::memcpy(out + sizeof sizes + parcel.head.size(), parcel.body.get(), at(parcel.bytes));
 }
 
-/// MPI's status; what was posted is among the task's requests even where it failed.
-int MpiTransport::post_sends(Task& task, std::int32_t to, bool is_inline) {
-  const std::int64_t body = is_inline ? 0 : task.parcel.bytes;
-  const auto* const bytes = static_cast<const std::byte*>(task.parcel.body.get());
-  task.requests.reserve(1 + at((body + kPiece - 1) / kPiece));
-  const std::lock_guard lock(order_[at(to)]);
-  MPI_Request request = MPI_REQUEST_NULL;
-  int status = MPI_Isend(task.message.data(), static_cast<int>(task.message.size()), MPI_BYTE, to, kHeadTag, comm_, &request);
-  if (status == MPI_SUCCESS) task.requests.push_back(request);
-  for (std::int64_t offset = 0; status == MPI_SUCCESS && offset < body; offset += kPiece) {
-    status = MPI_Isend(bytes + offset, static_cast<int>(std::min(kPiece, body - offset)), MPI_BYTE, to, kBodyTag, comm_, &request);
-    if (status == MPI_SUCCESS) task.requests.push_back(request);
-  }
-  return status;
-}
-
 void MpiTransport::send(std::int32_t to, Parcel parcel, std::function<void()> left) {
   check_parcel(*this, to, parcel);
-  const bool is_inline = parcel.bytes <= kMostInline;
   Task* const task = new_task();
   task->from = -1;
   task->parcel = std::move(parcel);
-  write_message(*task, is_inline);
-  if (is_inline) {
-    task->parcel = {};
+  sent_.fetch_add(1, std::memory_order_relaxed);  // before it can be handed over
+  if (task->parcel.bytes <= kMostInline) {
+    send_small(task, to);
+    if (left) left();
   } else {
     task->left = std::move(left);
+    send_large(task, to);
   }
-  const int posted = post_sends(*task, to, is_inline);
-  sent_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void MpiTransport::send_small(Task* task, std::int32_t to) {
+  write_message(*task, true);
+  task->parcel = {};
+  task->open = 1;
+  MPI_Request request = MPI_REQUEST_NULL;
+  {
+    const std::lock_guard lock(order_[at(to)]);
+    check_mpi(MPI_Isend(task->message.data(), static_cast<int>(task->message.size()), MPI_BYTE, to, kTag, heads_, &request), "MPI_Isend");
+  }
   int complete = 0;
-  // Small messages are mostly gone by now.
-  if (is_inline && posted == MPI_SUCCESS) check_mpi(MPI_Test(task->requests.data(), &complete, MPI_STATUS_IGNORE), "MPI_Test");
-  if (complete != 0) {
-    drop(task);
-  } else if (!task->requests.empty()) {
-    under_way_.fetch_add(1, std::memory_order_relaxed);
-    const std::lock_guard lock(mutex_);
-    posted_.push_back(task);
-    any_posted_.store(true, std::memory_order_release);
+  check_mpi(MPI_Test(&request, &complete, MPI_STATUS_IGNORE), "MPI_Test");
+  if (complete != 0) return drop(task);  // mostly
+  under_way_.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  posted_.push_back({request, task});
+  any_posted_.store(true, std::memory_order_release);
+}
+
+void MpiTransport::send_large(Task* task, std::int32_t to) {
+  under_way_.fetch_add(1, std::memory_order_relaxed);
+  task->open = 2;
+  MPI_Request head = MPI_REQUEST_NULL;
+  MPI_Request body = MPI_REQUEST_NULL;
+  {
+    const std::lock_guard lock(order_[at(to)]);
+    write_message(*task, false);
+    check_mpi(MPI_Isend(task->message.data(), static_cast<int>(task->message.size()), MPI_BYTE, to, kTag, heads_, &head), "MPI_Isend");
+    const Bytes bytes(task->parcel.bytes);
+    check_mpi(MPI_Isend(task->parcel.body.get(), bytes.count(), bytes.type(), to, kTag, bodies_, &body), "MPI_Isend");
   }
-  check_mpi(posted, "MPI_Isend");
-  if (is_inline && left) left();
+  int complete = 0;
+  check_mpi(MPI_Test(&head, &complete, MPI_STATUS_IGNORE), "MPI_Test");
+  if (complete != 0) task->open = 1;
+  const std::lock_guard lock(mutex_);
+  if (complete == 0) posted_.push_back({head, task});
+  posted_.push_back({body, task});
+  any_posted_.store(true, std::memory_order_release);
 }
 
 bool MpiTransport::poll() {
   const Polling polling(*this);
   if (!polling.mine()) return false;
-  bool moved = take_heads();
-  if (any_posted_.load(std::memory_order_acquire)) adopt_sends();
-  complete_requests();
-  moved |= finish_tasks();
+  adopt_sends();
+  const bool moved = move_on();
+  // Otherwise when there is nothing better to do.
+  if (!moved || used_slots_ > kSlots / 2) post_slots();
   return moved;
 }
 
+/// Asks MPI once for everything: an answer that nothing is complete costs it a look at all its networks.
+bool MpiTransport::move_on() {
+  requests_[0] = used_slots_ < kSlots ? memory_->slots[next_slot_].request : MPI_REQUEST_NULL;
+  complete_.resize(requests_.size());
+  statuses_.resize(requests_.size());
+  int count = 0;
+  if (requests_.size() == 1) {
+    complete_[0] = 0;
+    check_mpi(MPI_Test(requests_.data(), &count, statuses_.data()), "MPI_Test");
+  } else {
+    const int result = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, complete_.data(), statuses_.data());
+    for (std::size_t i = 0; result == MPI_ERR_IN_STATUS && i < at(count); ++i) check_mpi(statuses_[i].MPI_ERROR, "MPI_Testsome");
+    check_mpi(result, "MPI_Testsome");
+  }
+  complete_.resize(at(std::max(count, 0)));  // MPI_UNDEFINED is negative
+  const bool any = !complete_.empty() || !finished_.empty();
+  const auto head = std::find(complete_.begin(), complete_.end(), 0);
+  if (requests_.size() > 1 && !complete_.empty()) sort_out();
+  if (head != complete_.end()) take_head(statuses_[at(head - complete_.begin())]);
+  finish_tasks();
+  return any;
+}
+
+/// Takes what is complete off the lists.
+void MpiTransport::sort_out() {
+  for (const int which : complete_) {
+    if (which == 0) continue;
+    Task* const task = std::exchange(owners_[at(which)], nullptr);
+    if (--task->open == 0) finished_.push_back(task);
+  }
+  std::size_t kept = 1;
+  for (std::size_t i = 1; i < owners_.size(); ++i) {
+    if (owners_[i] == nullptr) continue;
+    requests_[kept] = requests_[i];
+    owners_[kept++] = owners_[i];
+  }
+  requests_.resize(kept);
+  owners_.resize(kept);
+}
+
 void MpiTransport::adopt_sends() {
+  if (!any_posted_.load(std::memory_order_acquire)) return;
   {
     const std::lock_guard lock(mutex_);
     adopted_.swap(posted_);
     any_posted_.store(false, std::memory_order_relaxed);
   }
-  for (Task* const task : adopted_) await(task);
+  for (const Posted& posted : adopted_) await(posted);
   adopted_.clear();
 }
 
-void MpiTransport::await(Task* task) {
-  task->open = task->requests.size();
-  requests_.insert(requests_.end(), task->requests.begin(), task->requests.end());
-  owners_.insert(owners_.end(), task->requests.size(), task);
+void MpiTransport::await(const Posted& posted) {
+  requests_.push_back(posted.request);
+  owners_.push_back(posted.task);
 }
 
-bool MpiTransport::take_heads() {
-  for (int taken = 0; taken < kMostHeadsPerPoll; ++taken) {
-    Slot& slot = memory_->slots[next_slot_];
-    int complete = 0;
-    MPI_Status status;
-    check_mpi(MPI_Test(&slot.request, &complete, &status), "MPI_Test");
-    if (complete == 0) return taken > 0;
-    take_head(slot, status);
+void MpiTransport::post_slots() {
+  for (; used_slots_ > 0; --used_slots_) {
+    Slot& slot = memory_->slots[(next_slot_ + kSlots - used_slots_) % kSlots];
+    check_mpi(MPI_Start(&slot.request), "MPI_Start");
   }
-  return true;
 }
 
-void MpiTransport::take_head(Slot& slot, const MPI_Status& status) {
+void MpiTransport::take_head(MPI_Status status) {
+  const Slot& slot = memory_->slots[next_slot_];
+  next_slot_ = (next_slot_ + 1) % kSlots;
+  ++used_slots_;
   int count = 0;
   check_mpi(MPI_Get_count(&status, MPI_BYTE, &count), "MPI_Get_count");
   Sizes sizes;
@@ -231,67 +309,39 @@ void MpiTransport::take_head(Slot& slot, const MPI_Status& status) {
   }
   const std::byte* const head = slot.message.data() + sizeof sizes;
   Parcel parcel{std::string(reinterpret_cast<const char*>(head), at(sizes.head)), nullptr, std::max<std::int64_t>(sizes.body, 0)};
-  if (is_inline && sizes.body >= 0) {
+  if (!is_inline) return receive_body(status.MPI_SOURCE, std::move(parcel));
+  if (sizes.body >= 0) {
     auto body = pool_.take(sizes.body);
     std::memcpy(body.get(), head + sizes.head, at(sizes.body));
     parcel.body = std::move(body);
   }
-  check_mpi(MPI_Start(&slot.request), "MPI_Start");
-  next_slot_ = (next_slot_ + 1) % kSlots;
-  if (is_inline) {
-    hand_over(status.MPI_SOURCE, std::move(parcel));
-  } else {
-    receive_body(status.MPI_SOURCE, std::move(parcel));
-  }
+  hand_over(status.MPI_SOURCE, std::move(parcel));
 }
 
 void MpiTransport::receive_body(std::int32_t from, Parcel parcel) {
+  const Bytes bytes(parcel.bytes);
   auto body = pool_.take(parcel.bytes);
-  auto* const bytes = static_cast<std::byte*>(body.get());
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Irecv(body.get(), bytes.count(), bytes.type(), from, kTag, bodies_, &request), "MPI_Irecv");
   parcel.body = std::move(body);
-  Task* const task = new_task();
-  task->from = from;
-  task->parcel = std::move(parcel);
+  int complete = 0;
+  check_mpi(MPI_Test(&request, &complete, MPI_STATUS_IGNORE), "MPI_Test");
+  if (complete != 0) return hand_over(from, std::move(parcel));
   under_way_.fetch_add(1, std::memory_order_relaxed);
-  for (std::int64_t offset = 0; offset < task->parcel.bytes; offset += kPiece) {
-    MPI_Request request = MPI_REQUEST_NULL;
-    const auto piece = static_cast<int>(std::min(kPiece, task->parcel.bytes - offset));
-    check_mpi(MPI_Irecv(bytes + offset, piece, MPI_BYTE, from, kBodyTag, comm_, &request), "MPI_Irecv");
-    task->requests.push_back(request);
-  }
-  await(task);
-}
-
-void MpiTransport::complete_requests() {
-  if (requests_.empty()) return;
-  complete_.resize(requests_.size());
-  statuses_.resize(requests_.size());
-  int count = 0;
-  const int result = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, complete_.data(), statuses_.data());
-  if (result == MPI_ERR_IN_STATUS) {
-    for (std::size_t i = 0; i < at(count); ++i) check_mpi(statuses_[i].MPI_ERROR, "MPI_Testsome");
-  }
-  check_mpi(result, "MPI_Testsome");
-  if (count <= 0) return;
-  complete_.resize(at(count));
-  for (const int index : complete_) {
-    Task* const task = owners_[at(index)];
-    if (--task->open == 0) finished_.push_back(task);
-    owners_[at(index)] = nullptr;
-  }
-  std::erase(owners_, nullptr);
-  std::erase(requests_, MPI_REQUEST_NULL);
+  Task* const task = new_task();
+  task->parcel = std::move(parcel);
+  task->from = from;
+  task->open = 1;
+  await({request, task});
 }
 
 /// What it calls may throw; the others are for the next poll then.
-bool MpiTransport::finish_tasks() {
-  const bool any = !finished_.empty();
+void MpiTransport::finish_tasks() {
   while (!finished_.empty()) {
     Task* const task = finished_.front();
     finished_.pop_front();
     finish(task);
   }
-  return any;
 }
 
 void MpiTransport::finish(Task* task) {
@@ -328,7 +378,7 @@ bool MpiTransport::all_has_come(std::int64_t (&before)[2]) {
   const std::int64_t mine[2] = {handed_over_.load(), sent_.load()};
   std::int64_t all[2] = {0, 0};
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(mine, all, 2, MPI_INT64_T, MPI_SUM, comm_, &request), "MPI_Iallreduce");
+  check_mpi(MPI_Iallreduce(mine, all, 2, MPI_INT64_T, MPI_SUM, heads_, &request), "MPI_Iallreduce");
   wait_for(request);
   const bool over = all[0] == all[1] && std::equal(all, all + 2, before);
   std::copy(all, all + 2, before);
@@ -346,7 +396,7 @@ void MpiTransport::close() {
     pause_after(idle);
   }
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
+  check_mpi(MPI_Ibarrier(heads_, &request), "MPI_Ibarrier");
   wait_for(request);
   end_mpi();
 }
@@ -355,12 +405,13 @@ void MpiTransport::end_mpi() {
   // Never given back: nobody polls any more.
   while (polling_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
   closed_ = true;
+  post_slots();
   for (Slot& slot : memory_->slots) {
     check_mpi(MPI_Cancel(&slot.request), "MPI_Cancel");
     check_mpi(MPI_Wait(&slot.request, MPI_STATUS_IGNORE), "MPI_Wait");
     check_mpi(MPI_Request_free(&slot.request), "MPI_Request_free");
   }
-  check_mpi(MPI_Comm_free(&comm_), "MPI_Comm_free");
+  for (MPI_Comm* const comm : {&heads_, &bodies_}) check_mpi(MPI_Comm_free(comm), "MPI_Comm_free");
   if (started_mpi_) check_mpi(MPI_Finalize(), "MPI_Finalize");
 }
 

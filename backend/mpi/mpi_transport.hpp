@@ -1,9 +1,11 @@
-// Parcels over MPI. A head and a body of up to 4 KiB are one message; a larger body follows as messages of its own, from
-// the sender's memory into a pooled buffer, without another copy on this side of MPI.
+// Parcels over MPI. A head and a body of up to 4 KiB are one message; a larger body is a message of its own, from the
+// sender's memory into a pooled buffer.
 //
-//   process 0                                    process 1
-//   send: Isend [sizes|head]  ---- kHeadTag ---> one of the posted receives; poll takes them in the order posted,
-//         Isend body pieces   ---- kBodyTag ---> and posts receives of bodies in that order, so each meets its own
+//   process 0                                     process 1
+//   send: Isend [sizes|head]  ---- heads_ ----->  poll: one of the posted receives, taken in the order posted
+//         Isend body          ---- bodies_ ---->        Irecv into a buffer of the size that the head tells
+//
+// MPI keeps the order of each sender's messages and of the receives posted for it, so each body meets its own receive.
 #pragma once
 
 #include <mpi.h>
@@ -29,8 +31,8 @@ class MpiTransport final : public Transport {
  public:
   /// Bodies up to this travel with the head.
   static constexpr std::int64_t kMostInline = 4096;
-  /// Larger ones in pieces of this size: MPI counts bytes with an int.
-  static constexpr std::int64_t kPiece = std::int64_t{64} << 20;
+  /// MPI counts with an int: more than this is sent as one thing of a type made for it.
+  static constexpr std::int64_t kMostPlain = std::int64_t{64} << 20;
 
   /// Starts MPI unless it runs. Throws RunError where it does not let all threads call it.
   MpiTransport();
@@ -54,9 +56,12 @@ class MpiTransport final : public Transport {
     Parcel parcel;
     std::function<void()> left;
     std::vector<std::byte> message;  ///< its sizes and head, and a small body
-    std::vector<MPI_Request> requests;
-    std::size_t open = 0;    ///< requests that are not complete
     std::int32_t from = -1;  ///< received: whose it is; -1: sent
+    std::int32_t open = 0;   ///< requests that are not complete
+  };
+  struct Posted {
+    MPI_Request request;
+    Task* task;
   };
   /// A receive that is posted for heads.
   struct Slot {
@@ -72,28 +77,31 @@ class MpiTransport final : public Transport {
   Task* new_task();
   void drop(Task* task);
   void write_message(Task& task, bool is_inline) const;
-  int post_sends(Task& task, std::int32_t to, bool is_inline);
+  void send_small(Task* task, std::int32_t to);
+  void send_large(Task* task, std::int32_t to);
   void adopt_sends();
-  bool take_heads();
-  void take_head(Slot& slot, const MPI_Status& status);
+  void await(const Posted& posted);
+  bool move_on();
+  void sort_out();
+  void take_head(MPI_Status status);
   void receive_body(std::int32_t from, Parcel parcel);
-  void await(Task* task);
-  void complete_requests();
-  bool finish_tasks();
+  void post_slots();
+  void finish_tasks();
   void finish(Task* task);
   void hand_over(std::int32_t from, Parcel parcel);
   void wait_for(MPI_Request& request);
   bool all_has_come(std::int64_t (&before)[2]);
   void end_mpi();
 
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Comm heads_ = MPI_COMM_NULL;
+  MPI_Comm bodies_ = MPI_COMM_NULL;
   std::int32_t processes_ = 1;
   std::int32_t process_ = 0;
   bool started_mpi_ = false;
   Handler handler_;
   BufferPool pool_;
   std::unique_ptr<Memory> memory_;
-  std::vector<std::mutex> order_;  ///< by destination: a head and its body leave one after the other
+  std::vector<std::mutex> order_;  ///< by destination: a body follows its head
   bool closed_ = false;
   std::atomic<std::int64_t> under_way_{0};
   std::atomic<std::int64_t> sent_{0};
@@ -101,17 +109,18 @@ class MpiTransport final : public Transport {
 
   std::mutex mutex_;           ///< guards tasks of `memory_` and the next two
   std::vector<Task*> unused_;
-  std::vector<Task*> posted_;  ///< sends that the polling thread has not seen
+  std::vector<Posted> posted_;  ///< sends that the polling thread has not seen
   std::atomic<bool> any_posted_{false};
 
   std::atomic_flag polling_;   ///< set while a thread polls, which alone uses what follows
   std::size_t next_slot_ = 0;  ///< the one posted first
-  std::vector<MPI_Request> requests_;
-  std::vector<Task*> owners_;  ///< of the requests
+  std::size_t used_slots_ = 0; ///< before it, which are not posted again yet
+  std::vector<MPI_Request> requests_{MPI_REQUEST_NULL};  ///< all that is asked for; the first one is of the next slot
+  std::vector<Task*> owners_{nullptr};                   ///< of the requests
   std::vector<int> complete_;
   std::vector<MPI_Status> statuses_;
   std::deque<Task*> finished_;
-  std::vector<Task*> adopted_;
+  std::vector<Posted> adopted_;
 };
 
 }  // namespace bubblescope
