@@ -252,25 +252,52 @@ TEST(Lifeline, where_process_0_cannot_listen_the_others_are_told) {
   EXPECT_EQ(job.errors[1], "process 0 cannot be connected to: no port");
 }
 
-// Process 0's stand-in reads nothing, so that no goodbye gets through.
-TEST(Lifeline, leaving_takes_no_longer_than_two_seconds) {
-  Job job(2, {5ms, 60s, 20s});
+/// What process 1 takes for process 0: the test says all that it says.
+Socket stand_in_for_process_0(Job& job) {
   const Socket listening = listen_everywhere();
   const MeetingPlace place = meeting_place(port_of(listening), name_of(0));
   job.say(place);
   job.start(1);
   pollfd ready{listening.file(), POLLIN, 0};
   poll(&ready, 1, 10'000);
-  Socket stand_in = accept_from(listening);
-  send_all(stand_in, place.answer, SteadyClock::now() + 5s);
+  Socket socket = accept_from(listening);
+  send_all(socket, place.answer, SteadyClock::now() + 5s);
   job.await();
-  ASSERT_EQ(job.errors[1], "");
+  EXPECT_EQ(job.errors[1], "");
+  return socket;
+}
+
+// It reads nothing, so that no goodbye gets through.
+TEST(Lifeline, leaving_takes_no_longer_than_two_seconds) {
+  Job job(2, {5ms, 60s, 20s});
+  const Socket process_0 = stand_in_for_process_0(job);
   std::atomic<int> asked{0};
   job.lines[1]->set_state_source([&] { return fmt::format("{}{}", std::string(60'000, 'x'), ++asked); });
   while (asked < 100) std::this_thread::sleep_for(1ms);
   const auto begin = SteadyClock::now();
   job.lines[1].reset();
   EXPECT_LT(SteadyClock::now() - begin, 2s);
+}
+
+TEST(Lifeline, nonsense_of_another_process_is_its_loss) {
+  Job job(2);
+  Socket process_0 = stand_in_for_process_0(job);
+  send_all(process_0, "??", SteadyClock::now() + 5s);
+  EXPECT_THAT(job.told[1].await(), StartsWith(name_of(0) + " said what is no sign of life"));
+}
+
+// A state source that waits stands in for a process that is stopped; meanwhile the connection is closed without a word.
+TEST(Lifeline, a_connection_that_closed_while_this_process_did_not_run_is_its_own_loss) {
+  Job job(2, {20ms, 1s, 20s});
+  Socket process_0 = stand_in_for_process_0(job);
+  std::atomic<bool> asked{false};
+  job.lines[1]->set_state_source([&] {
+    if (!asked.exchange(true)) std::this_thread::sleep_for(1200ms);
+    return std::string();
+  });
+  while (!asked) std::this_thread::sleep_for(1ms);
+  process_0.close();
+  EXPECT_THAT(job.told[1].await(), MatchesRegex("this process was silent for 1\\.[0-9] s; the others have gone on without it"));
 }
 
 // ---- Real processes.
@@ -410,7 +437,6 @@ TEST(LifelineOfProcesses, one_that_is_stopped_is_noticed_and_says_so_itself_when
   }
 }
 
-// The connection is closed by the others' end, not by a message.
 TEST(LifelineOfProcesses, one_that_was_stopped_says_so_where_the_others_have_ended_meanwhile) {
   const Processes job(3, 1s);
   job.send(1, SIGSTOP);
