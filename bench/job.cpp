@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "backend/cores.hpp"
@@ -62,12 +63,18 @@ void require_same(World& world, const std::vector<std::string>& arguments, const
   }
 }
 
+/// Of several processes all but the first are silent from now on.
+std::optional<Launch> joined_launch() {
+  auto launch = launched();
+  if (launch) silent = launch->process != 0;
+  return launch;
+}
+
 }  // namespace
 
-Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) : host_(host_name()) {
-  const auto launch = launched();
+Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
+  const auto launch = joined_launch();
   if (!launch) return;
-  silent = launch->process != 0;
   const std::string& backend = scenario.backend.name;
   if (launch->by == "torchrun" && backend != "cuda") {
     throw InputError(fmt::format("torchrun starts processes for GPUs; for 'backend.name = \"{}\"' use 'mpirun -n {} bubblescope ...' or srun", backend, launch->processes));
@@ -75,14 +82,25 @@ Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) : 
   if (launch->processes == 1) return;
   if (backend == "cuda") throw InputError("ranks on GPUs share one process; start one process");
   const RankRange own = ranks_of_process(launch->process, launch->processes, scenario.cluster.ranks);
+  join(own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
+}
+
+Job::Job(const std::string& text, const std::vector<std::string>& arguments) {
+  const auto launch = joined_launch();
+  if (launch && launch->by == "torchrun") throw InputError(fmt::format("torchrun starts processes for GPUs; use 'mpirun -n {} bubblescope ...' or srun", launch->processes));
+  if (launch && launch->processes > 1) join("", text, arguments);
+}
+
+void Job::join(const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
+  const auto launch = launched();
+  const std::string host = host_name();
   world_ = std::make_unique<World>(load_mpi());
   if (world_->processes() != launch->processes) {
     throw RunError(fmt::format("{} has started {} processes, but {} knows of {}: the launcher belongs to another MPI", launch->by, launch->processes, world_->transport_name(), world_->processes()));
   }
-  const std::string which = own.count() == 1 ? fmt::format("rank {}", own.first) : fmt::format("ranks {} to {}", own.first, own.last - 1);
-  world_->watch(fmt::format("process {} (host {}, {})", world_->process(), host_, which));
-  require_same(*world_, arguments, scenario.text);
-  use_cores(cores_by_host(*world_, host_).at(host_));
+  world_->watch(fmt::format("process {} (host {}{})", world_->process(), host, ranks));
+  require_same(*world_, arguments, text);
+  use_cores(cores_by_host(*world_, host).at(host));
 }
 
 RankCores rank_cores(const Scenario& scenario, World* world) {
@@ -134,9 +152,8 @@ bool is_for_others_to_print(const std::exception& error) {
 }
 
 void require_alone(const std::string& command) {
-  const auto launch = launched();
+  const auto launch = joined_launch();
   if (!launch || launch->processes == 1) return;
-  silent = launch->process != 0;
   throw InputError(fmt::format("'{}' is done by one process, but {} has started {}; expected 'run', 'calibrate' or 'sweep', or no launcher", command, launch->by, launch->processes));
 }
 

@@ -24,14 +24,17 @@ class Job {
   /// become the right program. Throws InputError where they differ, where the ranks cannot be shared evenly, or where the
   /// launcher is none for the scenario's backend.
   Job(const Scenario& scenario, const std::vector<std::string>& arguments);
+  /// Likewise, without ranks: for work that has none. `text`: the scenario's.
+  Job(const std::string& text, const std::vector<std::string>& arguments);
 
   World* world() const { return world_.get(); }  ///< null: alone
   std::int32_t processes() const { return world_ ? world_->processes() : 1; }
   /// Whether this process prints and writes files.
   bool speaks() const { return !world_ || world_->first(); }
  private:
+  void join(const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
+
   std::unique_ptr<World> world_;
-  std::string host_;
 };
 
 /// What every rank is pinned to: as the scenario says, or the cores of its host, rank after rank. `world`: null where
