@@ -1,7 +1,7 @@
 # What another machine needs to run this build, in one small folder; LibTorch and CUDA are there already:
 #   cmake --install build/cuda --component carry --strip --prefix FOLDER
 # lays out the programs and the CUDA tests, in lib/ the shared libraries that are neither LibTorch's nor CUDA's nor the C library,
-# and the scenarios of `bubblescope campaign`.
+# and the scenarios of `bubblescope campaign`. The module that speaks MPI comes along; MPI itself is the other machine's.
 set(carried bubblescope)
 foreach(program bubblescope-torch bubblescope-cuda cuda-tests)
   if(TARGET ${program})
@@ -15,4 +15,8 @@ install(RUNTIME_DEPENDENCY_SET carried_libraries
   PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|util|resolv)\\.so" "^lib(torch|c10|shm|gomp|nv|nccl)" "^libcu(blas|da|dnn|f|pti|rand|s)"
   POST_EXCLUDE_REGEXES "/torch/lib/" "/nvidia/"
   LIBRARY DESTINATION lib COMPONENT carry)
+if(TARGET bubblescope-mpi)
+  set_target_properties(bubblescope-mpi PROPERTIES INSTALL_RPATH "$ORIGIN/lib")
+  install(TARGETS bubblescope-mpi LIBRARY DESTINATION . COMPONENT carry)
+endif()
 install(DIRECTORY scenarios/h200 DESTINATION scenarios COMPONENT carry)
