@@ -300,6 +300,20 @@ TEST(Lifeline, a_connection_that_closed_while_this_process_did_not_run_is_its_ow
   EXPECT_THAT(job.told[1].await(), MatchesRegex("this process was silent for 1\\.[0-9] s; the others have gone on without it"));
 }
 
+// It had no time to be heard: its time begins anew, and ends.
+TEST(Lifeline, nobody_is_blamed_for_the_time_that_this_process_did_not_run) {
+  Job job(2, {20ms, 1s, 20s});
+  const Socket process_0 = stand_in_for_process_0(job);
+  std::atomic<int> asked{0};
+  job.lines[1]->set_state_source([&] {
+    if (++asked == 1) std::this_thread::sleep_for(1200ms);
+    return std::string();
+  });
+  for (const Deadline end = SteadyClock::now() + kTold; asked < 3 && SteadyClock::now() < end;) std::this_thread::sleep_for(1ms);
+  EXPECT_THAT(job.told[1].all(), ::testing::IsEmpty());
+  EXPECT_EQ(job.told[1].await(), name_of(0) + " has not answered for 1 s (stopped, or its host hangs)");
+}
+
 // ---- Real processes.
 
 /// Both ends of a pipe.
