@@ -101,6 +101,8 @@ void Job::join(const std::string& ranks, const std::string& text, const std::vec
   world_->watch(fmt::format("process {} (host {}{})", world_->process(), host, ranks));
   require_same(*world_, arguments, text);
   use_cores(cores_by_host(*world_, host).at(host));
+  const std::vector<std::string> hosts = world_->gather_all(host);
+  on_this_host_ = static_cast<std::int32_t>(std::count(hosts.begin(), hosts.end(), host));
 }
 
 RankCores rank_cores(const Scenario& scenario, World* world) {

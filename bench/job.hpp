@@ -28,13 +28,14 @@ class Job {
   Job(const std::string& text, const std::vector<std::string>& arguments);
 
   World* world() const { return world_.get(); }  ///< null: alone
-  std::int32_t processes() const { return world_ ? world_->processes() : 1; }
+  std::int32_t on_this_host() const { return on_this_host_; }  ///< processes
   /// Whether this process prints and writes files.
   bool speaks() const { return !world_ || world_->first(); }
  private:
   void join(const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
 
   std::unique_ptr<World> world_;
+  std::int32_t on_this_host_ = 1;
 };
 
 /// What every rank is pinned to: as the scenario says, or the cores of its host, rank after rank. `world`: null where
