@@ -174,7 +174,9 @@ void Channels::granted(std::int32_t message, std::int64_t walk, const Turn& turn
   Rings rings(bells_);
   const std::lock_guard lock(mutex_);
   const Transfer transfer{message, walk};
-  Entry& e = entry(edge_of(transfer), number(transfer));
+  Edge& edge = edge_of(transfer);
+  if (number(transfer) < edge.base) return;  // small enough to go without
+  Entry& e = entry(edge, number(transfer));
   e.granted = true;
   e.turn = turn;
   work_.push_back(transfer);
@@ -185,7 +187,9 @@ void Channels::credited(std::int32_t message, std::int64_t walk, const Turn& cre
   Rings rings(bells_);
   const std::lock_guard lock(mutex_);
   const Transfer transfer{message, walk};
-  Entry& e = entry(edge_of(transfer), number(transfer));
+  Edge& edge = edge_of(transfer);
+  if (number(transfer) < edge.base) return;  // small enough to go without
+  Entry& e = entry(edge, number(transfer));
   e.credited = true;
   e.credit = credit;
   work_.push_back(transfer);
