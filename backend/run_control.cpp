@@ -43,6 +43,7 @@ void RunControl::freeze() {
   answers_ = 1;
   farthest_ = begun_;
   remote_->freeze();
+  if (answers_ == remote_->processes()) end_at(farthest_);  // there is nobody else
 }
 
 void RunControl::end_at(std::int64_t walks) {
