@@ -17,111 +17,10 @@
 #include "sim/lower/read_program.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/backend/virtual_run.hpp"
 
 namespace bubblescope {
 namespace {
-
-struct Outcome {
-  Nanos makespan = 0;
-  std::vector<Nanos> first_start;
-  std::vector<Nanos> last_end;
-  bool complete = true;
-};
-
-/// Plays `walks` walks of a program on virtual clocks. `visit` is the order in which ranks are asked.
-class VirtualRun {
- public:
-  VirtualRun(const Program& program, const StageCosts& costs, const Cluster& network)
-      : costs_(costs), links_(chain_links(program)), plan_(make_plan(program, network)), bells_(program.rows.size()), channels_(plan_, bells_), ranks_(program.rows.size()) {}
-
-  Outcome run(std::int64_t walks, const std::vector<Rank>& visit) {
-    for (bool progress = true; progress;) {
-      progress = false;
-      for (const Rank rank : visit) progress |= advance(rank, walks);
-    }
-    Outcome outcome;
-    for (const State& state : ranks_) {
-      outcome.complete &= state.walk == walks;
-      outcome.makespan = std::max(outcome.makespan, state.last_end);
-      outcome.first_start.push_back(state.first_start);
-      outcome.last_end.push_back(state.last_end);
-    }
-    return outcome;
-  }
-
- private:
-  struct State {
-    std::int64_t walk = 0;
-    std::size_t step = 0;
-    Nanos clock = 0;
-    bool begun = false;  // the step's offer or arrival has been made
-    Nanos first_start = -1;
-    Nanos last_end = 0;
-  };
-
-  /// Goes on with one step of a rank, if it can.
-  bool advance(Rank rank, std::int64_t walks) {
-    State& state = ranks_[static_cast<std::size_t>(rank)];
-    const auto& steps = plan_.ranks[static_cast<std::size_t>(rank)];
-    if (state.walk == walks || steps.empty()) return false;
-    const Step& step = steps[state.step];
-    const bool was_begun = state.begun;
-    if (!take(state, step)) return state.begun != was_begun;
-    state.begun = false;
-    if (++state.step == steps.size()) {
-      state.step = 0;
-      ++state.walk;
-    }
-    return true;
-  }
-
-  bool take(State& state, const Step& step) {
-    switch (step.action) {
-      case Action::compute: {
-        Nanos start = state.clock;
-        for (const std::int32_t message : step.takes) {
-          const Delivery delivery = channels_.delivery(message, state.walk);
-          if (!delivery.received) return false;
-          start = std::max(start, delivery.available);
-        }
-        for (const std::int32_t message : step.takes) channels_.take(message, state.walk, start, {});
-        if (state.first_start < 0) state.first_start = start;
-        state.clock = start;
-        for (const Op& part : step.parts) state.clock += costs_.at(part.stage, part.kind).duration;
-        state.last_end = state.clock;
-        return true;
-      }
-      case Action::send: {
-        const Message& message = plan_.messages[static_cast<std::size_t>(step.message)];
-        if (!state.begun) channels_.offer(step.message, state.walk, {nullptr, costs_.bytes(boundary_stage(links_, message.send)).output}, state.clock, {});
-        state.begun = true;
-        if (plan_.edges[static_cast<std::size_t>(message.edge)].rules.send != Send::holding) return true;
-        const Delivery delivery = channels_.delivery(step.message, state.walk);
-        if (!delivery.accepted) return false;
-        state.clock = std::max(state.clock, delivery.start);
-        return true;
-      }
-      case Action::receive: {
-        if (!state.begun) channels_.arrive(step.message, state.walk, state.clock, {});
-        state.begun = true;
-        const Delivery delivery = channels_.delivery(step.message, state.walk);
-        if (!delivery.received) return false;
-        state.clock = std::max(state.clock, delivery.available);
-        return true;
-      }
-      case Action::meet:
-        return true;
-    }
-    return false;
-  }
-
-  StageCosts costs_;
-  ChainLinks links_;
-  Plan plan_;
-  std::vector<Bell> bells_;
-  Channels channels_;
-  std::vector<State> ranks_;
-};
 
 std::vector<Rank> ascending(std::int32_t ranks) {
   std::vector<Rank> order;
@@ -146,6 +45,18 @@ StageCosts unit_costs(std::int32_t stages, std::int32_t chunks) {
   return costs;
 }
 
+/// Split among processes, whatever reaches them when, every message comes when it does in one.
+void expect_same_over_processes(const Program& program, const StageCosts& costs, const Cluster& network, std::int64_t walks, const VirtualOutcome& expected) {
+  for (const std::int32_t processes : {2, 4}) {
+    if (program.ranks() % processes != 0) continue;
+    for (const std::uint32_t seed : {0U, 1U}) {
+      VirtualRun run(program, costs, network, {processes, seed});
+      ASSERT_EQ(run.run(walks, ascending(program.ranks())), expected) << processes << " processes, order " << seed;
+      ASSERT_TRUE(run.told_in_all() > 0 || !expected.complete);
+    }
+  }
+}
+
 // Source of the figures: tests/data/oracles/channel_modes.csv, an evaluator independent of this project.
 TEST(Channels, pipelines_take_the_oracles_time_in_every_channel_mode) {
   const std::string folder = std::string(BUBBLESCOPE_SOURCE_DIR) + "/tests/data/oracles/";
@@ -165,10 +76,13 @@ TEST(Channels, pipelines_take_the_oracles_time_in_every_channel_mode) {
       program.channels.front() = channel_mode(modes[mode]);
       program = add_send_recv(program);
       const auto expected = static_cast<Nanos>(std::stod(row[5 + mode]) * 1e6 + 0.5);
-      VirtualRun run(program, unit_costs(program.stages(), chunks), uniform_cluster(4, {comm, 0}));
-      const Outcome outcome = run.run(1, ascending(4));
-      EXPECT_TRUE(outcome.complete) << row[0] << ' ' << modes[mode];
-      EXPECT_EQ(outcome.makespan, expected) << row[0] << ' ' << modes[mode] << " comm " << row[4];
+      const StageCosts costs = unit_costs(program.stages(), chunks);
+      const Cluster network = uniform_cluster(4, {comm, 0});
+      const VirtualOutcome outcome = VirtualRun(program, costs, network).run(1, ascending(4));
+      SCOPED_TRACE(row[0] + " " + modes[mode] + " comm " + row[4]);
+      EXPECT_TRUE(outcome.complete);
+      EXPECT_EQ(outcome.makespan, expected);
+      expect_same_over_processes(program, costs, network, 1, outcome);
       ++compared;
     }
   }
@@ -214,8 +128,10 @@ TEST(Channels, every_combination_of_properties_takes_as_long_as_the_simulator_sa
       }
       const Cluster network = uniform_cluster(2, {random(300), random(2) == 0 ? 0 : 1e9});
       const Simulation expected = simulate(program, costs, network);
-      const Outcome outcome = VirtualRun(program, costs, network).run(1, ascending(2));
+      const VirtualOutcome outcome = VirtualRun(program, costs, network).run(1, ascending(2));
       SCOPED_TRACE(std::string(name) + "\n" + to_psched(program));
+      expect_same_over_processes(program, costs, network, 1, outcome);
+      if (HasFatalFailure()) return;
       ASSERT_EQ(outcome.complete, !expected.deadlock.has_value());
       ++(outcome.complete ? ran : stuck);
       if (!outcome.complete) continue;
@@ -306,12 +222,44 @@ TEST(Channels, queues_follow_the_recurrence_for_any_capacity_cost_and_reporting_
       costs.at(s, Kind::LB).duration = rest[static_cast<std::size_t>(s)];
     }
     VirtualRun run(ppll(p, m, queue, late), costs, uniform_cluster(p, {transfer, 0}));
-    const Outcome outcome = run.run(1, visit);
+    const VirtualOutcome outcome = run.run(1, visit);
     const Recurrence expected = ppll_recurrence(f, rest, m, queue, late, transfer);
     RC_ASSERT(outcome.complete);
     RC_ASSERT(outcome.first_start == expected.first_start);
     RC_ASSERT(outcome.last_end == expected.last_end);
+    // Each rank in a process of its own.
+    const auto seed = *rc::gen::inRange<std::uint32_t>(0, 1000);
+    RC_ASSERT(p == 1 || VirtualRun(ppll(p, m, queue, late), costs, uniform_cluster(p, {transfer, 0}), {p, seed}).run(1, visit) == outcome);
   }));
+}
+
+// Walks follow each other without a barrier; where a stream ends in the next walk, what is late comes after the last one, and
+// FIFOs let the rest pass.
+TEST(Channels, walk_after_walk_messages_between_processes_come_when_they_do_in_one) {
+  int late = 0, ran = 0;
+  std::uint32_t seed = 7;
+  const auto random = [&seed](std::uint32_t below) { return static_cast<Nanos>((seed = seed * 1664525 + 1013904223) >> 8) % below; };
+  for (const Channel& channel : all_channels()) {
+    for (const char* name : {"1f1b", "zbv", "pipedream"}) {
+      Program program = generate(find_schedule(name), {.ranks = 4, .microbatches = 6});
+      program.channels = {channel};
+      program = add_send_recv(program);
+      StageCosts costs(program.stages());
+      for (Stage s = 0; s < program.stages(); ++s) {
+        for (const Kind kind : {Kind::F, Kind::B, Kind::I, Kind::W}) costs.at(s, kind).duration = 1 + random(1000);
+        costs.bytes(s).output = 500 + 200 * random(2);
+      }
+      const Cluster network = uniform_cluster(4, {random(300), random(2) == 0 ? 0 : 1e9});
+      for (const auto& steps : make_plan(program, network).ranks) late += std::any_of(steps.begin(), steps.end(), [](const Step& step) { return step.late; });
+      const VirtualOutcome expected = VirtualRun(program, costs, network).run(4, ascending(4));
+      ran += expected.complete;
+      SCOPED_TRACE(to_psched(program));
+      expect_same_over_processes(program, costs, network, 4, expected);
+      if (HasFatalFailure()) return;
+    }
+  }
+  EXPECT_GT(ran, 400);
+  EXPECT_GT(late, 0);
 }
 
 // Equal stages, c = F + rest: early m c + (p-1) F, since a microbatch is F behind on every further rank
@@ -351,7 +299,7 @@ TEST(Channels, an_unbounded_holding_send_is_accepted_at_once) {
   StageCosts costs(2);
   costs.at(0, Kind::F).duration = 1;
   costs.at(1, Kind::F).duration = 100;
-  const Outcome outcome = VirtualRun(stream_of_messages(5, channel), costs, {}).run(1, ascending(2));
+  const VirtualOutcome outcome = VirtualRun(stream_of_messages(5, channel), costs, {}).run(1, ascending(2));
   EXPECT_EQ(outcome.last_end, (std::vector<Nanos>{5, 1 + 500}));
 }
 
