@@ -372,8 +372,7 @@ void Lifeline::Line::lose(const Peer* peer, const std::string& for_others, std::
 }
 
 void Lifeline::Line::say_goodbye() {
-  std::string words = encoded(Notice::bye);
-  if (why_left_) words = process_ == 0 ? encoded(Notice::lost, fmt::format("{} ended early: {}", name_, *why_left_)) : encoded(Notice::failed, *why_left_);
+  const std::string words = why_left_ ? encoded(Notice::failed, *why_left_) : encoded(Notice::bye);
   for (Peer& peer : peers_) {
     if (!peer.gone) peer.leaves += words;
   }
