@@ -22,6 +22,7 @@ struct CommandLine {
 void add_list(CommandLine& line);
 void add_check(CommandLine& line);
 void add_predict(CommandLine& line);
+void add_sweep(CommandLine& line);
 void add_run(CommandLine& line);
 void add_campaign(CommandLine& line);
 void add_calibrate(CommandLine& line);

@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   add_list(line);
   add_check(line);
   add_predict(line);
+  add_sweep(line);
   add_run(line);
   add_campaign(line);
   add_calibrate(line);

@@ -12,6 +12,7 @@
 #include "sim/core/read_file.hpp"
 #include "sim/core/units.hpp"
 #include "sim/scenario/check.hpp"
+#include "sim/scenario/draft.hpp"
 #include "sim/scenario/keys.hpp"
 #include "sim/scenario/overrides.hpp"
 #include "sim/schedules/registry.hpp"
@@ -35,7 +36,7 @@ std::string type_text(const toml::node& node) {
 /// Walks one parsed file. Everything it finds wrong is an InputError with its place.
 class Reader {
  public:
-  explicit Reader(std::string file) : file_(std::move(file)) {}
+  Reader(std::string file, Places& places) : file_(std::move(file)), places_(places) {}
 
   void read(const toml::table& root, Scenario& scenario) {
     for (const auto& [name, node] : root) read_section(name, node, scenario);
@@ -71,8 +72,6 @@ class Reader {
     const KeySection* found = find_section(section);
     return found != nullptr && found->list;
   }
-
-  const Places& places() const { return places_; }
 
   [[noreturn]] void fail(const toml::source_region& source, std::string_view text) const {
     throw InputError(fmt::format("{}: {}", place_text(file_, place_of(source)), text));
@@ -295,7 +294,7 @@ class Reader {
   }
 
   std::string file_;
-  Places places_;
+  Places& places_;
 };
 
 /// A relative path in a scenario starts at the scenario's folder.
@@ -312,26 +311,41 @@ std::string ScheduleConfig::default_label() const {
   return text;
 }
 
-Scenario parse_scenario(std::string_view text, const std::string& file, std::span<const std::string> overrides) {
-  Scenario scenario;
-  scenario.text = text;
-  scenario.text += overrides_comment(overrides);
-  scenario.file = file;
-  Reader reader(file);
+ScenarioDraft draft_scenario(std::string_view text, const std::string& file) {
+  ScenarioDraft draft;
+  draft.scenario.text = text;
+  draft.scenario.file = file;
+  Reader reader(file, draft.places);
   try {
-    reader.read(toml::parse(text, file), scenario);
+    reader.read(toml::parse(text, file), draft.scenario);
   } catch (const toml::parse_error& error) {
     reader.fail(error.source(), fmt::format("{}; expected valid TOML (https://toml.io)", error.description()));
   }
-  for (const std::string& change : overrides) reader.read(parse_override(change, Reader::is_list), scenario);
+  return draft;
+}
+
+void apply_overrides(ScenarioDraft& draft, std::span<const std::string> overrides) {
+  draft.scenario.text += overrides_comment(overrides);
+  Reader reader(draft.scenario.file.string(), draft.places);
+  for (const std::string& change : overrides) reader.read(parse_override(change, Reader::is_list), draft.scenario);
+}
+
+Scenario finish_scenario(ScenarioDraft draft) {
+  Scenario& scenario = draft.scenario;
   if (scenario.name.empty()) scenario.name = scenario.file.stem().string();
   for (ScheduleConfig& schedule : scenario.schedules) {
     if (schedule.label.empty()) schedule.label = schedule.default_label();
   }
   anchor(scenario.data.path, scenario.file.parent_path());
   anchor(scenario.costs.profile, scenario.file.parent_path());
-  check_scenario(scenario, reader.places(), file);
-  return scenario;
+  check_scenario(scenario, draft.places, scenario.file.string());
+  return std::move(draft.scenario);
+}
+
+Scenario parse_scenario(std::string_view text, const std::string& file, std::span<const std::string> overrides) {
+  ScenarioDraft draft = draft_scenario(text, file);
+  apply_overrides(draft, overrides);
+  return finish_scenario(std::move(draft));
 }
 
 Scenario read_scenario(const std::filesystem::path& file, std::span<const std::string> overrides) {
