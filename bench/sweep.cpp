@@ -13,9 +13,10 @@
 #include "bench/commands.hpp"
 #include "bench/experiment_case.hpp"
 #include "bench/interrupt.hpp"
+#include "bench/job.hpp"
 #include "bench/progress.hpp"
 #include "bench/schedule_flags.hpp"
-#include "bench/spread.hpp"
+#include "bench/spread_processes.hpp"
 #include "bench/sweep_rows.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/read_file.hpp"
@@ -110,13 +111,14 @@ void require_known_form(const std::filesystem::path& out) {
   require_writable_file(out);
 }
 
-int sweep(const Options& options, const Spread& spread) {
-  ScenarioDraft base = draft_scenario(read_file(options.scenario, "a scenario file (TOML)"), options.scenario);
+int sweep(Job& job, const Options& options, const std::string& text) {
+  const Spread spread = job.world() == nullptr ? Spread(spread_over_threads) : spread_over_processes(*job.world());
+  ScenarioDraft base = draft_scenario(text, options.scenario);
   apply_overrides(base, options.flags.overrides);
   const std::vector<SweepAxis> axes = parse_axes(options.over);
   check_axes(axes, base);
-  require_known_form(options.out);
-  const int threads = options.threads > 0 ? options.threads : available_cores();
+  if (job.speaks()) require_known_form(options.out);
+  const int threads = options.threads > 0 ? options.threads : std::max(1, available_cores() / job.on_this_host());
   // allocation.cpp has all threads share one arena: here none waits for another's allocations.
   mallopt(M_ARENA_MAX, threads);
 
@@ -135,6 +137,7 @@ int sweep(const Options& options, const Spread& spread) {
   const SpreadOptions how{threads, interrupt.flag(), tell};
   std::vector<std::string> bytes = spread(result.points, [&](std::int64_t point) { return encode_rows(predict_point(base, axes, point)); }, how);
   progress.done();
+  if (!job.speaks()) return 0;
   result.predicted = static_cast<std::int64_t>(bytes.size());
   for (std::string& one : bytes) {
     for (SweepRow& row : decode_rows(std::exchange(one, {}))) result.rows.push_back(std::move(row));
@@ -175,7 +178,13 @@ void add_sweep(CommandLine& line) {
   command->add_option("--threads", options->threads, "Threads; default: the cores that this process may use. Results do not depend on it")->type_name("N")->check(CLI::Range(1, 4096));
   command->add_option("--out", options->out, "Writes all rows to this file, too: .csv or .json")->type_name("FILE");
   command->add_flag("--json", options->json, "As JSON");
-  command->callback([options, &line] { line.chosen = [options] { return sweep(*options, spread_over_threads); }; });
+  command->callback([options, &line] {
+    line.chosen = [options, &line] {
+      const std::string text = read_file(options->scenario, "a scenario file (TOML)");
+      Job job(text, line.arguments);
+      return in_job(job, [&] { return sweep(job, *options, text); });
+    };
+  });
 }
 
 }  // namespace bubblescope
