@@ -122,9 +122,11 @@ void throw_failure(World* world, const RunControl& control) {
     return;
   }
   world->check();
+  std::string first;
   for (const std::string& failure : world->gather_all(control.failed() ? control.failure() : std::string())) {
-    if (!failure.empty()) throw RunError(failure);
+    if (first.empty() || failure.starts_with(first)) first = failure;  // who was told of it may know only its beginning
   }
+  if (!first.empty()) throw RunError(first);
 }
 
 /// Bytes that every stage sends forward, which the devices know; empty where no channel has an eager size.
