@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -46,6 +47,16 @@ TEST(BufferPool, gives_the_same_memory_again) {
   EXPECT_EQ(pool.kept(), 6 * kMiB);
   EXPECT_NE(pool.take(5 * kMiB).get(), memory) << "another class";
   EXPECT_EQ(pool.take(6 * kMiB - 5).get(), memory);
+}
+
+TEST(BufferPool, each_size_has_memory_of_its_own) {
+  BufferPool pool;
+  const std::vector<std::int64_t> sizes{4 * kMiB, 5 * kMiB, 6 * kMiB, 7 * kMiB, 8 * kMiB, 64, 128, 192, 256, 320, 384};
+  std::vector<std::shared_ptr<void>> buffers;
+  std::vector<const void*> memory;
+  for (const std::int64_t size : sizes) memory.push_back(buffers.emplace_back(pool.take(size)).get());
+  buffers.clear();
+  for (std::size_t i = 0; i < sizes.size(); ++i) EXPECT_EQ(buffers.emplace_back(pool.take(sizes[i])).get(), memory[i]) << sizes[i];
 }
 
 TEST(BufferPool, does_not_fault_pages_again) {
