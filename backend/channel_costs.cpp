@@ -2,6 +2,7 @@
 #include "backend/channel_costs.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "backend/channels.hpp"
@@ -70,6 +71,19 @@ class Joint {
     return std::max<Nanos>(0, steady_now() - result.last);
   }
 
+  /// Runs `work` on every rank; where it fails on one, those that wait for that one end, too.
+  void each(const std::function<void(Rank, Device&)>& work) {
+    ranks_.each([&](Rank rank, Device& device) {
+      try {
+        work(rank, device);
+      } catch (const Aborted&) {  // whoever failed says why
+      } catch (const std::exception& error) {
+        control_.fail(error.what());
+        throw;
+      }
+    });
+  }
+
   const Rank other;  ///< the first rank of the second process
   std::int32_t there = -1, back = -1;  ///< messages
 
@@ -97,7 +111,7 @@ class Measuring {
   /// Times of `count` messages of that size, in every process.
   std::vector<Nanos> messages(std::int64_t bytes, std::int32_t count, bool both_ways) {
     std::vector<Nanos> there, back;
-    ranks_.each([&](Rank rank, Device& device) {
+    joint_.each([&](Rank rank, Device& device) {
       for (std::int64_t walk = walk_; walk < walk_ + count; ++walk) {
         if (rank == 0) {
           const Payload message = device.message(bytes);
@@ -118,7 +132,7 @@ class Measuring {
 
   std::vector<Nanos> barriers(std::int32_t count) {
     std::vector<std::vector<Nanos>> own(at(ranks_.own().count()));
-    ranks_.each([&](Rank rank, Device&) {
+    joint_.each([&](Rank rank, Device&) {
       for (std::int32_t i = 0; i < count; ++i) {
         if (rank == 0) wait_until(steady_now() + kPause);
         own[at(rank - ranks_.own().first)].push_back(joint_.meet(i, rank));

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/backend/thread_processes.hpp"
 
 namespace bubblescope {
 namespace {
@@ -330,6 +332,154 @@ TEST(Calibrate, a_stop_between_rounds_ends_it) {
   EXPECT_TRUE(calibration.stopped);
   EXPECT_EQ(last, 2);
   EXPECT_EQ(calibration.ops.front().alone.count, 3);
+}
+
+StageCosts slow_costs(std::int32_t stages) {
+  StageCosts costs(stages);
+  for (Stage s = 0; s < stages; ++s) {
+    costs.at(s, Kind::F).duration = 300 * kMicrosecond;
+    costs.at(s, Kind::B).duration = 600 * kMicrosecond;
+    costs.bytes(s).output = 5000;
+  }
+  return costs;
+}
+
+TEST(Calibrate, over_processes_all_have_the_same_measurements_of_all_ranks) {
+  for (const std::int32_t ranks_each : {1, 2}) {
+    SCOPED_TRACE(ranks_each);
+    const std::int32_t count = 2 * ranks_each;
+    std::vector<Calibration> all(2);
+    const auto thrown = ThreadProcesses(2).run([&](World& world) {
+      const Program program = scheduled("gpipe", count, 2);
+      NullBackend backend(slow_costs(count));
+      Ranks ranks(backend, program, {}, &world);
+      CalibrateOptions options;
+      options.rounds = 3;
+      options.waits = 10;
+      all[static_cast<std::size_t>(world.process())] = calibrate(program, ranks, options);
+    });
+    EXPECT_THAT(thrown, testing::Each(""));
+    const Calibration& mine = all.front();
+    EXPECT_EQ(mine.ops, all.back().ops);
+    EXPECT_EQ(mine.transfers, all.back().transfers);
+    EXPECT_EQ(mine.both_ways, all.back().both_ways);
+    EXPECT_EQ(mine.sync, all.back().sync);
+    EXPECT_EQ(mine.handover, all.back().handover);
+    EXPECT_FALSE(mine.stopped);
+
+    ASSERT_EQ(mine.ops.size(), 3u * static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < mine.ops.size(); ++i) {
+      const MeasuredOp& op = mine.ops[i];
+      EXPECT_EQ(op.stage, static_cast<Stage>(i / 3));
+      EXPECT_EQ(op.kind, (std::array{Kind::F, Kind::B, Kind::U}[i % 3]));
+      if (op.kind == Kind::U) continue;
+      const Nanos least = op.kind == Kind::F ? 300 * kMicrosecond : 600 * kMicrosecond;
+      EXPECT_EQ(op.alone.count, 3 * 2);
+      EXPECT_GE(op.alone.first, least);
+      EXPECT_GE(op.busy.first, op.busy.count > 0 ? least : 0);
+      EXPECT_GT(op.busy_factor(), 0.2);
+      EXPECT_LT(op.busy_factor(), 5);
+    }
+    for (const auto* transfers : {&mine.transfers, &mine.both_ways}) {
+      ASSERT_EQ(transfers->size(), 2u);
+      EXPECT_EQ(transfers->front().bytes, 1 << 10);
+      EXPECT_EQ(transfers->back().bytes, 5000);
+      for (const MeasuredTransfer& transfer : *transfers) {
+        EXPECT_GE(transfer.time.count, 5);
+        EXPECT_GT(transfer.time.median, 0);
+      }
+    }
+    EXPECT_EQ(mine.both_ways.front().time.count % 2, 0) << "each way";
+    EXPECT_EQ(mine.sync.count, 10);
+    EXPECT_GT(mine.sync.median, 0);
+    EXPECT_EQ(mine.handover.count, ranks_each > 1 ? 10 : 0);
+    EXPECT_EQ(mine.handover.median > 0, ranks_each > 1);
+  }
+}
+
+/// One rank's device has no room for messages.
+class FailingBackend : public NullBackend {
+ public:
+  FailingBackend(std::int32_t stages, Rank failing) : NullBackend(slow_costs(stages)), failing_(failing) {}
+  std::unique_ptr<Device> device(Rank rank, const Program& program) override {
+    if (rank != failing_) return NullBackend::device(rank, program);
+    struct Failing final : Device {
+      void execute(const Op&) override {}
+      Payload output(const Op&) override { return {}; }
+      void input(const Op&, Payload) override {}
+      Payload example(const Op&) override { return {nullptr, 5000}; }
+      Payload message(std::int64_t bytes) override { throw RunError("no room for " + std::to_string(bytes) + " bytes"); }
+    };
+    return std::make_unique<Failing>();
+  }
+
+ private:
+  Rank failing_;
+};
+
+TEST(Calibrate, over_processes_a_device_that_fails_between_messages_fails_all_of_them) {
+  for (const Rank failing : {0, 2}) {
+    const auto thrown = ThreadProcesses(2).run([&](World& world) {
+      const Program program = scheduled("gpipe", 4, 2);
+      FailingBackend backend(4, failing);
+      Ranks ranks(backend, program, {}, &world);
+      CalibrateOptions options;
+      options.rounds = 1;
+      options.waits = 5;
+      try {
+        calibrate(program, ranks, options);
+        ADD_FAILURE() << "nothing was thrown";
+      } catch (const RunError& error) {
+        EXPECT_THAT(error.what(), testing::StartsWith("no room for "));
+      }
+      world.barrier();
+    });
+    EXPECT_THAT(thrown, testing::Each(""));
+  }
+}
+
+TEST(Calibrate, over_processes_a_stop_in_one_of_them_stops_all) {
+  const auto thrown = ThreadProcesses(2).run([](World& world) {
+    const Program program = scheduled("ppll", 2, 1);
+    NullBackend backend{StageCosts(2)};
+    Ranks ranks(backend, program, {}, &world);
+    std::atomic<bool> stop{false};
+    CalibrateOptions options;
+    options.rounds = 100;
+    options.stop = &stop;
+    std::int32_t last = -1;
+    options.progress = [&](std::int32_t round) {
+      last = round;
+      if (round == 2 && world.process() == 1) stop = true;
+    };
+    EXPECT_TRUE(calibrate(program, ranks, options).stopped);
+    EXPECT_EQ(last, 2);
+  });
+  EXPECT_THAT(thrown, testing::Each(""));
+}
+
+TEST(Calibrate, a_process_that_is_lost_ends_it_in_all_wherever_they_are) {
+  for (const int after : {5, 60, 150}) {
+    ThreadProcesses processes(2);
+    std::atomic<bool> begun{false};
+    std::thread end([&] {
+      while (!begun) std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::milliseconds(after));
+      processes.lose("process 1 was killed");
+    });
+    const auto thrown = processes.run([&](World& world) {
+      const Program program = scheduled("gpipe", 4, 2);
+      NullBackend backend(slow_costs(4));
+      Ranks ranks(backend, program, {}, &world);
+      CalibrateOptions options;
+      options.rounds = 1;
+      options.waits = 1'000'000;
+      begun = true;
+      EXPECT_THROW(calibrate(program, ranks, options), LostError);
+    });
+    end.join();
+    EXPECT_THAT(thrown, testing::Each(""));
+  }
 }
 
 TEST(BusyGroups, hold_ranks_with_cores_of_their_own_and_cover_all) {
