@@ -147,6 +147,9 @@ void Ranks::throw_together(const std::exception_ptr& mine) const {
     } catch (const std::exception& error) {
       threw = Threw::other;
       what = error.what();
+    } catch (...) {
+      threw = Threw::other;
+      what = "an error of unknown type";
     }
   }
   for (const std::string& one : world_->gather_all(FieldsOut().add(threw).add(what).take())) {

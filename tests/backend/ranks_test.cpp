@@ -1,15 +1,20 @@
 // The ranks' threads: devices live and die on them, and failures come back whole.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "backend/executor.hpp"
+#include "backend/null.hpp"
 #include "sim/core/error.hpp"
+#include "tests/backend/thread_processes.hpp"
 
 namespace bubblescope {
 namespace {
@@ -99,6 +104,69 @@ TEST(Ranks, rethrow_the_first_failure_by_rank_after_all_have_ended) {
   EXPECT_EQ(ended, 3);
   ranks.each([&](Rank, Device&) { ++ended; });  // and go on working
   EXPECT_EQ(ended, 6);
+}
+
+/// Over processes: what each of them throws, where each rank may throw something.
+std::vector<std::string> thrown_by_each(std::int32_t processes, const std::function<void(Rank)>& work) {
+  std::vector<std::string> all(static_cast<std::size_t>(processes));
+  const auto thrown = ThreadProcesses(processes).run([&](World& world) {
+    NullBackend backend{StageCosts(4)};
+    Ranks ranks(backend, make_program("", 4, 1, placement_loop(4, 1)), {}, &world);
+    EXPECT_EQ(ranks.count(), 4);
+    EXPECT_EQ(ranks.own().count(), 4 / processes);
+    EXPECT_EQ(ranks.own().first, world.process() * (4 / processes));
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(ranks.any(world.process() == 1), true);
+      EXPECT_EQ(ranks.any(false), false);
+      try {
+        ranks.each([&](Rank rank, Device&) {
+          EXPECT_TRUE(ranks.own().holds(rank));
+          work(rank);
+        });
+      } catch (const InputError& error) {
+        all[static_cast<std::size_t>(world.process())] = std::string("input: ") + error.what();
+      } catch (const RunError& error) {
+        all[static_cast<std::size_t>(world.process())] = std::string("run: ") + error.what();
+      }
+    }
+  });
+  EXPECT_THAT(thrown, testing::Each(""));
+  return all;
+}
+
+TEST(Ranks, over_processes_all_throw_the_first_failure_and_go_on_together) {
+  using testing::Each;
+  for (const std::int32_t processes : {2, 4}) {
+    EXPECT_THAT(thrown_by_each(processes, [](Rank) {}), Each(""));
+    EXPECT_THAT(thrown_by_each(processes, [](Rank rank) {
+                  if (rank > 0) throw RunError("rank " + std::to_string(rank));
+                }),
+                Each("run: rank 1"));
+    EXPECT_THAT(thrown_by_each(processes, [](Rank rank) {
+                  if (rank == 3) throw InputError("bad");
+                }),
+                Each("input: bad"));
+    EXPECT_THAT(thrown_by_each(processes, [](Rank rank) {
+                  if (rank == 3) throw std::bad_alloc();
+                }),
+                Each("run: std::bad_alloc"));
+    EXPECT_THAT(thrown_by_each(processes, [](Rank rank) {
+                  if (rank == 2) throw 5;
+                }),
+                Each("run: an error of unknown type"));
+  }
+}
+
+TEST(Ranks, over_processes_a_device_that_cannot_be_made_is_everybodys_failure) {
+  const auto thrown = ThreadProcesses(2).run([](World& world) {
+    Places places;
+    places.made.resize(4);
+    places.destroyed.resize(4);
+    PlacedBackend backend(places, 1);
+    EXPECT_THROW(Ranks(backend, make_program("", 4, 1, placement_loop(4, 1)), {}, &world), RunError);
+    world.barrier();
+  });
+  EXPECT_THAT(thrown, testing::Each(""));
 }
 
 TEST(Ranks, cores_that_are_not_there_are_named) {
