@@ -19,6 +19,7 @@ from mpirun import Job, why_not
 from program import PROGRAM, WITH_TORCH, files_of, run
 from scenarios import mlp
 
+LATEST = 2.5  # seconds after joining: checkpoints bring the next job to where this one was hurt
 LIMIT = 10  # seconds within which all others must have ended
 RANKS = 4
 SCENARIO = mlp('name = "ppll"\nqueue = 1', 'name = "1f1b"\nmicrobatches = 4', ranks=RANKS, epochs=5, checkpoint_every=1, cluster='channel = "edge,capacity=1"')
@@ -83,7 +84,7 @@ class Campaign:
         victim = self.random.randrange(self.processes)
         # What is stopped before it knows the others nobody can miss.
         sign = signal.SIGKILL if early else self.random.choice([signal.SIGKILL, signal.SIGSTOP])
-        delay = self.random.uniform(0, starting if early else working)
+        delay = self.random.uniform(0, starting if early else min(working, LATEST))
         job = self.start()
         try:
             if not early and not self.wait_until_joined(job):

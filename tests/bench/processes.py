@@ -10,16 +10,16 @@ import subprocess
 import time
 
 from mpirun import Job, environment, mpirun, needs_mpi
-from program import PROGRAM, WITH_TORCH, InFolder, files_of, main, needs_torch, run
+from program import PROGRAM, SOURCE, WITH_TORCH, InFolder, files_of, main, needs_torch, run
 from scenarios import mlp, null
 
 RANKS = 4
 PIPELINE = "microbatches = 4"
 
 
-def model(*schedules, epochs=2, channel="async", extra="", **more):
-    """A perceptron over four ranks, deep enough for two stages on each."""
-    return mlp(*schedules, ranks=RANKS, depth=7, epochs=epochs, cluster=f'channel = "{channel}"', extra=extra, **more)
+def model(*schedules, epochs=2, channel="async", **more):
+    """A perceptron over four ranks, deep enough for two stages on each; an epoch is two batches."""
+    return mlp(*schedules, ranks=RANKS, depth=7, epochs=epochs, cluster=f'channel = "{channel}"', **more).replace("samples = 64", "samples = 32")
 
 
 def on_one(folder, scenario, *more):
@@ -71,7 +71,7 @@ class Training(InFolder):
 
     def test_batch_norm_dropped_values_and_clipped_gradients(self):
         text = model('name = "ppll"', 'name = "chimera"\nmicrobatches = 4', epochs=1).replace("epochs = 1", "epochs = 1\nclip_norm = 0.5")
-        self.same_over([2], text.replace('"mlp"', '"resnet20"').replace("samples = 64", "samples = 32"))
+        self.same_over([2], text.replace('"mlp"', '"resnet20"'))
 
     def test_an_interrupted_training_goes_on_with_another_number_of_processes(self):
         scenario = self.write("s.toml", model('name = "ppll"', epochs=60, checkpoint_every=1))
@@ -82,10 +82,10 @@ class Training(InFolder):
             job = Job(count, *train, case=self, OMPI_MCA_odls_base_sigkill_timeout="30").wait_for("epoch ").send(signal.SIGINT)
             code, output, _ = job.ended()
             self.assertNotEqual(code, 0)
-            self.assertRegex(output, r"ppll: interrupted after \d+ of 240 iterations; the checkpoint is .*: go on with --resume")
+            self.assertRegex(output, r"ppll: interrupted after \d+ of 120 iterations; the checkpoint is .*: go on with --resume")
             log = json.loads((out / "ppll.training.json").read_text())
             self.assertEqual((log["status"], len(log["losses"])), ("interrupted", log["iterations"]))
-            self.assertLess(log["iterations"], 240)
+            self.assertLess(log["iterations"], 120)
         self.assertEqual(run(*train).returncode, 0)
         self.same(on_one(self.folder, scenario), out)
 
@@ -228,6 +228,19 @@ class Refused(InFolder):
         self.assertFalse((self.folder / "out").exists())
 
 
+@needs_mpi
+@needs_torch
+class Batch(InFolder):
+    def test_the_commands_of_the_sbatch_file(self):
+        scenario = self.write("s.toml", mlp('name = "ppll"', epochs=1).replace("repeats = 2", "repeats = 1"))
+        variables = environment(LAUNCH="mpirun", BUBBLESCOPE=str(PROGRAM), SCENARIO=str(scenario), OUT=str(self.folder / "out"), OMPI_MCA_rmaps_base_oversubscribe="1")
+        answer = subprocess.run([SOURCE / "bench/cluster/job.sbatch"], capture_output=True, text=True, timeout=200, env=variables, cwd=self.folder)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertIn("ppll: trained 4 iterations", answer.stdout)
+        self.assertIn("2 processes over MPI, 1 ranks each.", json.loads((self.folder / "out/measured/run.json").read_text())["notes"])
+        self.assertTrue((self.folder / "out/training/ppll.checkpoint").exists())
+
+
 KILLED, STOPPED = "was killed or has ended", r"has not answered for 5 s \(stopped, or its host hangs\)"
 FAULTS = [(signal.SIGKILL, 0, KILLED), (signal.SIGKILL, 1, KILLED), (signal.SIGSTOP, 0, STOPPED), (signal.SIGSTOP, 1, STOPPED)]
 
@@ -273,7 +286,7 @@ class Lost(InFolder):
 
     @needs_torch
     def test_during_training_the_same_command_goes_on(self):
-        scenario = self.write("s.toml", model('name = "ppll"', epochs=24, checkpoint_every=1))
+        scenario = self.write("s.toml", model('name = "ppll"', epochs=40, checkpoint_every=1))
         out = self.folder / "out"
         train = ["run", scenario, "--train", "--resume", "--out", out]
         for sign, rank, what in FAULTS:
@@ -281,8 +294,8 @@ class Lost(InFolder):
                 job = Job(2, *train, case=self).wait_for("epoch ").send(sign, rank)
                 self.ends_well(job, rank, what, "")
                 log = json.loads((out / "ppll.training.json").read_text())
-                self.assertEqual((log["status"], len(log["losses"]), log["iterations"] % 4), ("running", log["iterations"], 0))
-                self.assertTrue(4 <= log["iterations"] < 96, log["iterations"])
+                self.assertEqual((log["status"], len(log["losses"]), log["iterations"] % 2), ("running", log["iterations"], 0))
+                self.assertTrue(2 <= log["iterations"] < 80, log["iterations"])
         code, output, error = mpirun(self, 2, *train)
         self.assertEqual((code, error), (0, ""), output)
         one = on_one(self.folder, scenario)
