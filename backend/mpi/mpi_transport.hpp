@@ -114,7 +114,7 @@ class MpiTransport final : public Transport {
 
   std::atomic_flag polling_;   ///< set while a thread polls, which alone uses what follows
   std::size_t next_slot_ = 0;  ///< the one posted first
-  std::size_t used_slots_ = 0; ///< before it, which are not posted again yet
+  std::size_t used_slots_ = 0;  ///< before it, which are not posted again yet
   std::vector<MPI_Request> requests_{MPI_REQUEST_NULL};  ///< all that is asked for; the first one is of the next slot
   std::vector<Task*> owners_{nullptr};                   ///< of the requests
   std::vector<int> complete_;
