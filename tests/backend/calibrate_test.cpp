@@ -368,6 +368,7 @@ TEST(Calibrate, over_processes_all_have_the_same_measurements_of_all_ranks) {
     EXPECT_FALSE(mine.stopped);
 
     ASSERT_EQ(mine.ops.size(), 3u * static_cast<std::size_t>(count));
+    std::int64_t busy = 0;
     for (std::size_t i = 0; i < mine.ops.size(); ++i) {
       const MeasuredOp& op = mine.ops[i];
       EXPECT_EQ(op.stage, static_cast<Stage>(i / 3));
@@ -377,9 +378,10 @@ TEST(Calibrate, over_processes_all_have_the_same_measurements_of_all_ranks) {
       EXPECT_EQ(op.alone.count, 3 * 2);
       EXPECT_GE(op.alone.first, least);
       EXPECT_GE(op.busy.first, op.busy.count > 0 ? least : 0);
-      EXPECT_GT(op.busy_factor(), 0.2);
-      EXPECT_LT(op.busy_factor(), 5);
+      EXPECT_GE(op.busy_factor(), op.busy.count > 0 ? static_cast<double>(least) / static_cast<double>(op.alone.median) : 1);
+      busy += op.busy.count;
     }
+    EXPECT_GT(busy, 0);
     for (const auto* transfers : {&mine.transfers, &mine.both_ways}) {
       ASSERT_EQ(transfers->size(), 2u);
       EXPECT_EQ(transfers->front().bytes, 1 << 10);
@@ -394,47 +396,6 @@ TEST(Calibrate, over_processes_all_have_the_same_measurements_of_all_ranks) {
     EXPECT_GT(mine.sync.median, 0);
     EXPECT_EQ(mine.handover.count, ranks_each > 1 ? 10 : 0);
     EXPECT_EQ(mine.handover.median > 0, ranks_each > 1);
-  }
-}
-
-/// One rank's device has no room for messages.
-class FailingBackend : public NullBackend {
- public:
-  FailingBackend(std::int32_t stages, Rank failing) : NullBackend(slow_costs(stages)), failing_(failing) {}
-  std::unique_ptr<Device> device(Rank rank, const Program& program) override {
-    if (rank != failing_) return NullBackend::device(rank, program);
-    struct Failing final : Device {
-      void execute(const Op&) override {}
-      Payload output(const Op&) override { return {}; }
-      void input(const Op&, Payload) override {}
-      Payload example(const Op&) override { return {nullptr, 5000}; }
-      Payload message(std::int64_t bytes) override { throw RunError("no room for " + std::to_string(bytes) + " bytes"); }
-    };
-    return std::make_unique<Failing>();
-  }
-
- private:
-  Rank failing_;
-};
-
-TEST(Calibrate, over_processes_a_device_that_fails_between_messages_fails_all_of_them) {
-  for (const Rank failing : {0, 2}) {
-    const auto thrown = ThreadProcesses(2).run([&](World& world) {
-      const Program program = scheduled("gpipe", 4, 2);
-      FailingBackend backend(4, failing);
-      Ranks ranks(backend, program, {}, &world);
-      CalibrateOptions options;
-      options.rounds = 1;
-      options.waits = 5;
-      try {
-        calibrate(program, ranks, options);
-        ADD_FAILURE() << "nothing was thrown";
-      } catch (const RunError& error) {
-        EXPECT_THAT(error.what(), testing::StartsWith("no room for "));
-      }
-      world.barrier();
-    });
-    EXPECT_THAT(thrown, testing::Each(""));
   }
 }
 

@@ -1,0 +1,141 @@
+// Messages and barriers between two processes: what is measured of them, alike in both, and that a failure ends it in both.
+#include "backend/channel_costs.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/clock.hpp"
+#include "backend/null.hpp"
+#include "sim/core/error.hpp"
+#include "tests/backend/thread_processes.hpp"
+
+namespace bubblescope {
+namespace {
+
+using testing::Each;
+
+Program stages_on(std::int32_t ranks) { return make_program("", ranks, 1, placement_loop(ranks, 1)); }
+
+// Parcels are under way for up to 2 ms, so for 1 ms on average; two threads wake each other besides.
+TEST(ChannelCosts, messages_of_every_size_are_timed_one_way_and_both_ways_alike_in_all_processes) {
+  for (const std::int32_t each : {1, 2}) {
+    std::vector<ChannelCosts> all(2);
+    std::atomic<int> computed{0};
+    const auto thrown = ThreadProcesses(2, {.most_delay = 2 * kMillisecond, .seed = 8}).run([&](World& world) {
+      NullBackend backend{StageCosts(2 * each)};
+      Ranks ranks(backend, stages_on(2 * each), {}, &world);
+      all[static_cast<std::size_t>(world.process())] = measure_channel(ranks, std::array<std::int64_t, 3>{0, 1000, 1'000'000}, 20, kSecond / 2, [&](Device&) { ++computed; });
+    });
+    EXPECT_THAT(thrown, Each(""));
+    EXPECT_EQ(all[0].one_way, all[1].one_way);
+    EXPECT_EQ(all[0].both_ways, all[1].both_ways);
+    EXPECT_EQ(all[0].sync, all[1].sync);
+    EXPECT_GE(computed, 3 * (5 + 5));
+    EXPECT_LE(computed, 3 * (5 + 20));
+    EXPECT_EQ(all[0].sync.count, 20);
+    EXPECT_GT(all[0].sync.median, 100 * kMicrosecond);
+    for (const auto* transfers : {&all[0].one_way, &all[0].both_ways}) {
+      ASSERT_EQ(transfers->size(), 3u);
+      for (std::size_t i = 0; i < 3; ++i) {
+        const Quartiles& time = (*transfers)[i].time;
+        EXPECT_EQ((*transfers)[i].bytes, (std::array<std::int64_t, 3>{0, 1000, 1'000'000}[i]));
+        EXPECT_GE(time.count, transfers == &all[0].one_way ? 5 : 10);
+        EXPECT_GT(time.median, 100 * kMicrosecond);
+        EXPECT_LE(time.first, time.third);
+      }
+    }
+  }
+}
+
+TEST(ChannelCosts, one_process_has_none) {
+  const auto thrown = ThreadProcesses(1).run([](World& world) {
+    NullBackend backend{StageCosts(2)};
+    Ranks ranks(backend, stages_on(2), {}, &world);
+    const ChannelCosts costs = measure_channel(ranks, std::array<std::int64_t, 1>{0}, 5, kSecond, [](Device&) {});
+    EXPECT_TRUE(costs.one_way.empty());
+    EXPECT_EQ(costs.sync.count, 0);
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+/// One rank's device has no room for messages.
+class FullBackend : public NullBackend {
+ public:
+  explicit FullBackend(Rank full) : NullBackend(StageCosts(4)), full_(full) {}
+  std::unique_ptr<Device> device(Rank rank, const Program& program) override {
+    if (rank != full_) return NullBackend::device(rank, program);
+    struct Full final : Device {
+      void execute(const Op&) override {}
+      Payload output(const Op&) override { return {}; }
+      void input(const Op&, Payload) override {}
+      Payload example(const Op&) override { return {}; }
+      Payload message(std::int64_t bytes) override { throw RunError("no room for " + std::to_string(bytes) + " bytes"); }
+    };
+    return std::make_unique<Full>();
+  }
+
+ private:
+  Rank full_;
+};
+
+std::string failure_of(Ranks& ranks, const std::function<void(Device&)>& compute) {
+  try {
+    measure_channel(ranks, std::array<std::int64_t, 1>{1000}, 1'000'000, kSecond, compute);
+  } catch (const LostError& error) {
+    return std::string("lost: ") + error.what();
+  } catch (const RunError& error) {
+    return error.what();
+  }
+  return "no failure";
+}
+
+TEST(ChannelCosts, a_device_that_fails_fails_all_processes) {
+  for (const Rank failing : {0, 2}) {
+    const auto thrown = ThreadProcesses(2).run([failing](World& world) {
+      FullBackend backend(failing);
+      Ranks ranks(backend, stages_on(4), {}, &world);
+      EXPECT_THAT(failure_of(ranks, [](Device&) {}), testing::StartsWith("no room for "));
+      world.barrier();
+    });
+    EXPECT_THAT(thrown, Each(""));
+  }
+}
+
+TEST(ChannelCosts, work_that_fails_meanwhile_fails_all_processes) {
+  const auto thrown = ThreadProcesses(2).run([](World& world) {
+    NullBackend backend{StageCosts(4)};
+    Ranks ranks(backend, stages_on(4), {}, &world);
+    EXPECT_EQ(failure_of(ranks, [](Device&) { throw RunError("broken"); }), "broken");
+    world.barrier();
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+TEST(ChannelCosts, a_process_that_is_lost_ends_it_in_all) {
+  ThreadProcesses processes(2);
+  std::atomic<bool> begun{false};
+  std::thread end([&] {
+    while (!begun) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    processes.lose("process 1 was killed");
+  });
+  const auto thrown = processes.run([&](World& world) {
+    NullBackend backend{StageCosts(4)};
+    Ranks ranks(backend, stages_on(4), {}, &world);
+    EXPECT_EQ(failure_of(ranks, [&](Device&) { begun = true; }), "lost: process 1 was killed");
+  });
+  end.join();
+  EXPECT_THAT(thrown, Each(""));
+}
+
+}  // namespace
+}  // namespace bubblescope
