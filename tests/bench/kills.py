@@ -11,6 +11,7 @@ import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -109,13 +110,18 @@ class Campaign:
 
     def note(self, job, sign, victim, early, seconds):
         at = job.sent - job.begin
-        said, code = "", None
+        said, code, alone = "", None, False
         if seconds is not None:
-            code, _, error = job.ended()
+            try:
+                code, _, error = job.ended(LIMIT)
+            except subprocess.TimeoutExpired:  # the others were through: mpirun waits for the stopped one
+                alone = True
+                os.kill(job.pids()[victim], signal.SIGKILL)
+                code, _, error = job.ended()
             said = next((line for line in error.splitlines() if f"process {victim} (host" in line), "")
         done = all(self.is_done(name) for name in self.expected if name.endswith(".training.json"))
         phase = "starting" if early else "done" if done else "working"
-        kill = {"signal": sign.name, "process": victim, "after_s": round(at, 2), "phase": phase, "ended_after_s": seconds and round(seconds, 2), "exit_code": code, "message": said}
+        kill = {"signal": sign.name, "process": victim, "after_s": round(at, 2), "phase": phase, "ended_after_s": seconds and round(seconds, 2), "exit_code": code, "left_to_mpirun": alone, "message": said}
         problem = ""
         if seconds is None or seconds > LIMIT:
             problem = f"the others had not ended after {LIMIT} s"

@@ -50,8 +50,8 @@ class TwoHosts(InFolder):
             self.assertEqual((self.folder / "two" / name).read_bytes(), (self.folder / "one" / name).read_bytes())
         (received, sent), (received_there, sent_there) = self.counters()
         self.assertEqual((received, sent), (sent_there, received_there))
-        for crossed in [sent, received]:  # and a little more for headers and mpirun's own words
-            self.assertTrue(8 * 65536 < crossed < 4 * 8 * 65536, crossed)
+        self.assertGreater(sent, 8 * 65536)
+        self.assertGreater(received, 8 * 65536 + 1024 * 1024 * 4)  # and the weights of the far stage, for the checkpoint
 
     @needs_torch
     def test_calibrate_sees_the_limit_of_the_link(self):
