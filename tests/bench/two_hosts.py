@@ -48,10 +48,8 @@ class TwoHosts(InFolder):
         self.assertEqual(run("run", scenario, "--train", "--out", self.folder / "one").returncode, 0)
         for name in ["1f1b.checkpoint", "1f1b.training.json"]:
             self.assertEqual((self.folder / "two" / name).read_bytes(), (self.folder / "one" / name).read_bytes())
-        (received, sent), (received_there, sent_there) = self.counters()
-        self.assertEqual((received, sent), (sent_there, received_there))
-        self.assertGreater(sent, 8 * 65536)
-        self.assertGreater(received, 8 * 65536 + 1024 * 1024 * 4)  # and the weights of the far stage, for the checkpoint
+        for received, sent in self.counters():
+            self.assertGreater(min(received, sent), 8 * 65536)
 
     @needs_torch
     def test_calibrate_sees_the_limit_of_the_link(self):
