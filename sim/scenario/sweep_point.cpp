@@ -98,8 +98,10 @@ void check_axes(std::span<const SweepAxis> axes, const ScenarioDraft& base) {
   for (const SweepAxis& axis : axes) {
     if (axis.what == SweepAxis::What::of_schedules) check_of_schedules(axis, names_of(axes, base));
     if (axis.what != SweepAxis::What::key) continue;
+    const std::size_t dot = std::min(axis.key.find('.'), axis.key.size() - 1);
+    const bool known = find_key(std::string_view(axis.key).substr(0, dot), std::string_view(axis.key).substr(dot + 1)) != nullptr;
     for (const AxisValue& value : axis.values) {
-      if (const auto wrong = refusal(base, fmt::format("{}={}", axis.key, value.text), nullptr, {})) fail_axis(axis, value.column, *wrong);
+      if (const auto wrong = refusal(base, fmt::format("{}={}", axis.key, value.text), nullptr, {})) fail_axis(axis, known ? value.column : axis.column, *wrong);
     }
   }
 }

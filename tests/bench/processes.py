@@ -240,7 +240,17 @@ class Refused(InFolder):
 
 @needs_mpi
 @needs_torch
-class Batch(InFolder):
+class Documented(InFolder):
+    def test_the_readmes_commands_work(self):
+        lines = [line.split() for line in (SOURCE / "README.md").read_text().splitlines() if line.startswith("    mpirun ")]
+        self.assertEqual(len(lines), 2)
+        (self.folder / "scenarios").symlink_to(SOURCE / "scenarios")
+        for launcher, option, count, _, *arguments in lines:
+            self.assertEqual((launcher, option), ("mpirun", "-n"))
+            small = ["--set", "training.epochs=1", "--set", "data.samples=64", "--set", "data.test_samples=32"] if "--train" in arguments else ["--repeats", "1"]
+            code, output, error = mpirun(self, int(count), *arguments, *small, folder=self.folder)
+            self.assertEqual(code, 0, error + output)
+
     def test_the_commands_of_the_sbatch_file(self):
         scenario = self.write("s.toml", mlp('name = "ppll"', epochs=1).replace("repeats = 2", "repeats = 1"))
         variables = environment(LAUNCH="mpirun", BUBBLESCOPE=str(PROGRAM), SCENARIO=str(scenario), OUT=str(self.folder / "out"), OMPI_MCA_rmaps_base_oversubscribe="1")

@@ -92,7 +92,7 @@ TEST(SweepPoint, schedules_that_differed_in_what_is_set_alone_are_one) {
 }
 
 TEST(SweepPoint, any_key_that_overrides_take_can_be_an_axis) {
-  const Scenario s = at("schedule.ppll.queue=3,cluster.channel=\"rank,eager=64KiB\",costs.profile=p.json");
+  const Scenario s = at("schedule.ppll.queue=3,cluster.channel=\"rank,eager=64KiB\",costs.source=profile,costs.profile=p.json");
   EXPECT_EQ(s.schedules[0].options.at("queue"), "3");
   EXPECT_EQ(s.cluster.channel, "rank,eager=64KiB");
   EXPECT_EQ(s.costs.profile, "folder/p.json");
@@ -102,7 +102,7 @@ TEST(SweepPoint, any_key_that_overrides_take_can_be_an_axis) {
 TEST(SweepPoint, contradictions_of_schedules_that_are_not_predicted_do_not_count) {
   EXPECT_EQ(at("batch=6,schedule=ppll").training.batch, 6);
   EXPECT_EQ(at("batch=6,schedule=gpipe,microbatches=3").schedules[0].microbatches, 3);
-  EXPECT_THAT(contradiction("batch=6"), testing::StartsWith("folder/a.toml:15:1: 4 microbatches"));
+  EXPECT_THAT(contradiction("batch=6"), testing::StartsWith("folder/a.toml:16:1: 4 microbatches"));
   EXPECT_THAT(contradiction("batch=6,schedule=gpipe"), testing::StartsWith("folder/a.toml: 4 microbatches"));
   EXPECT_THAT(contradiction("microbatches=5,schedule=gpipe"), testing::StartsWith("--set schedule.gpipe.microbatches=5: 5 microbatches"));
 }
