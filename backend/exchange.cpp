@@ -57,8 +57,8 @@ void Exchange::accepted(std::int32_t message, std::int64_t walk, const Payload& 
   Parcel parcel = codec_.encode(what.send, payload);
   Delivery told = delivery;
   for (Nanos* time : {&told.offered, &told.start, &told.available}) *time = world_.to_common(*time);
-  std::string head = FieldsOut().add(Says::accepted).add(message).add(walk).add(told).take() + parcel.head;
-  world_.send(session_, process_of(plan_.edges[at(what.edge)].to), std::move(head), std::move(parcel.body), parcel.bytes,
+  parcel.head.insert(0, FieldsOut().add(Says::accepted).add(message).add(walk).add(told).take());
+  world_.send(session_, process_of(plan_.edges[at(what.edge)].to), std::move(parcel),
               [this, message, walk] { channels_->left(message, walk, steady_now()); });
 }
 
@@ -83,8 +83,8 @@ void Exchange::came(std::int32_t group, std::int64_t walk, Rank rank, const Payl
     if (told[at(to)]) continue;
     told[at(to)] = true;
     Parcel parcel = codec_.encode(collectives_[at(group)], contribution);
-    std::string head = FieldsOut().add(Says::came).add(group).add(walk).add(rank).add(world_.to_common(now)).add(span).take() + parcel.head;
-    world_.send(session_, to, std::move(head), std::move(parcel.body), parcel.bytes);
+    parcel.head.insert(0, FieldsOut().add(Says::came).add(group).add(walk).add(rank).add(world_.to_common(now)).add(span).take());
+    world_.send(session_, to, std::move(parcel));
   }
 }
 

@@ -18,6 +18,7 @@ inline void check_parcel(const Transport& transport, std::int32_t to, const Parc
   const auto head = static_cast<std::int64_t>(parcel.head.size());
   if (head > Transport::kMostHead) throw RunError(fmt::format("the head of a parcel has {} bytes; at most {} are sent", head, Transport::kMostHead));
   if (parcel.bytes < 0 || (parcel.bytes > 0 && !parcel.body)) throw RunError(fmt::format("a parcel has no body, but {} bytes of it", parcel.bytes));
+  if (parcel.gpu >= 0) throw RunError(fmt::format("the body of a parcel lies on GPU {}; {} sends what lies in the host's memory", parcel.gpu, transport.name()));
 }
 
 }  // namespace bubblescope

@@ -14,6 +14,7 @@ struct Parcel {
   std::string head;                  ///< at most `Transport::kMostHead` bytes; longer things are bodies
   std::shared_ptr<const void> body;  ///< null: none
   std::int64_t bytes = 0;            ///< of the body
+  std::int32_t gpu = -1;             ///< whose memory the body is; -1: the host's. Few transports take others
 };
 
 /// The processes of a job, seen from one of them. Parcels may overtake one another. Nothing blocks.

@@ -295,9 +295,8 @@ void World::handle_session(std::int32_t from, std::int64_t number, Parcel& parce
   (*handler)(from, head, parcel);
 }
 
-void World::send(std::int64_t session, std::int32_t to, std::string head, std::shared_ptr<const void> body, std::int64_t bytes, std::function<void()> left) {
-  Parcel parcel{FieldsOut().add(For::session).add(session).take(), std::move(body), bytes};
-  parcel.head += head;
+void World::send(std::int64_t session, std::int32_t to, Parcel parcel, std::function<void()> left) {
+  parcel.head.insert(0, FieldsOut().add(For::session).add(session).take());
   if (!left) return transport_->send(to, std::move(parcel));
   // Whoever sends may hold what `left` takes, and some transports call this before they return.
   transport_->send(to, std::move(parcel), [this, session, left = std::move(left)] {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "backend/clock.hpp"
@@ -76,8 +77,11 @@ class World {
   void open(std::int64_t session, Handler handler, std::function<void()> lost);
   void close(std::int64_t session);
   /// `left`: called by whoever polls once the body is not needed any more, unless the session was closed before.
+  void send(std::int64_t session, std::int32_t to, Parcel parcel, std::function<void()> left = {});
   void send(std::int64_t session, std::int32_t to, std::string head, std::shared_ptr<const void> body = nullptr, std::int64_t bytes = 0,
-            std::function<void()> left = {});
+            std::function<void()> left = {}) {
+    send(session, to, Parcel{std::move(head), std::move(body), bytes}, std::move(left));
+  }
 
   /// Moves parcels on; whoever waits for one does so best by polling. Returns whether anything came or left.
   bool poll();
