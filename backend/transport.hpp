@@ -40,6 +40,8 @@ class Transport {
   virtual bool busy() const = 0;
   /// Collective: waits until everybody's parcels have arrived and ends the transport. Not called once a process is lost.
   virtual void close() = 0;
+  /// A process is lost: whatever is under way may end as it likes, but nothing of it may go on waiting. Nobody polls any more.
+  virtual void abandon() {}
 };
 
 }  // namespace bubblescope

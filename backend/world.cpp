@@ -89,9 +89,10 @@ void World::move_on() {
       }
       if (!moved) wait_until(steady_now() + (transport_->busy() ? kShortSleep : kLongSleep));
     } catch (const LostError&) {
-      return;
+      break;
     }
   }
+  if (lost()) transport_->abandon();
 }
 
 bool World::poll() {
