@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <exception>
 #include <thread>
+#include <type_traits>
 
 #include "backend/fields.hpp"
 #include "backend/parcel_check.hpp"
@@ -74,7 +75,7 @@ class GpuTransport::Line {
   }
   /// Calls `work` with the wire; what that throws says between whom.
   template <class Work>
-  auto with(const Work& work) const {
+  std::invoke_result_t<Work, GpuWire&> with(const Work& work) const {
     return in_words([&] { return work(*state_->wire); });
   }
   void disconnect() {
@@ -93,7 +94,7 @@ class GpuTransport::Line {
   };
 
   template <class Work>
-  auto in_words(const Work& work) const {
+  std::invoke_result_t<Work> in_words(const Work& work) const {
     try {
       return work();
     } catch (const std::exception& error) {
@@ -349,7 +350,7 @@ void GpuTransport::close() {
 void GpuTransport::abandon() {
   host_->abandon();
   const std::lock_guard lock(mutex_);
-  for (const auto& [key, line] : outgoing_) line->line->abort();
+
   for (const auto& [key, line] : incoming_) {
     if (line->line) line->line->abort();
   }

@@ -14,6 +14,7 @@
 #include "backend/cores.hpp"
 #include "backend/fields.hpp"
 #include "backend/mpi_loader.hpp"
+#include "bench/torch_backend.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
@@ -80,21 +81,21 @@ Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
     throw InputError(fmt::format("torchrun starts processes for GPUs; for 'backend.name = \"{}\"' use 'mpirun -n {} bubblescope ...' or srun", backend, launch->processes));
   }
   if (launch->processes == 1) return;
-  if (backend == "cuda") throw InputError("ranks on GPUs share one process; start one process");
   const RankRange own = ranks_of_process(launch->process, launch->processes, scenario.cluster.ranks);
-  join(own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
+  join(backend == "cuda" ? gpu_transport(scenario, *launch) : load_mpi(), own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
+  if (backend == "cuda") share_gpus(scenario, *world_);
 }
 
 Job::Job(const std::string& text, const std::vector<std::string>& arguments) {
   const auto launch = joined_launch();
   if (launch && launch->by == "torchrun") throw InputError(fmt::format("torchrun starts processes for GPUs; use 'mpirun -n {} bubblescope ...' or srun", launch->processes));
-  if (launch && launch->processes > 1) join("", text, arguments);
+  if (launch && launch->processes > 1) join(load_mpi(), "", text, arguments);
 }
 
-void Job::join(const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
+void Job::join(std::unique_ptr<Transport> transport, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
   const auto launch = launched();
   const std::string host = host_name();
-  world_ = std::make_unique<World>(load_mpi());
+  world_ = std::make_unique<World>(std::move(transport));
   if (world_->processes() != launch->processes) {
     throw RunError(fmt::format("{} has started {} processes, but {} knows of {}: the launcher belongs to another MPI", launch->by, launch->processes, world_->transport_name(), world_->processes()));
   }

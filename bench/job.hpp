@@ -32,7 +32,7 @@ class Job {
   /// Whether this process prints and writes files.
   bool speaks() const { return !world_ || world_->first(); }
  private:
-  void join(const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
+  void join(std::unique_ptr<Transport> transport, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
 
   std::unique_ptr<World> world_;
   std::int32_t on_this_host_ = 1;

@@ -6,9 +6,11 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "backend/mpi_loader.hpp"
 #include "bench/measure.hpp"
 
 namespace bubblescope {
@@ -16,6 +18,13 @@ namespace bubblescope {
 /// Makes sure that this process has the backend of that name: replaces it, unless it is the right program, by
 /// the one that has it, with the same arguments, or throws RunError saying what to install. Nothing to do for `null`.
 void need_backend(const std::string& name, const std::vector<std::string>& arguments);
+
+/// Of several processes whose ranks are on GPUs: what carries parcels between them, NCCL from GPU to GPU and everything else
+/// MPI or, where torchrun has started them, TCP. Throws InputError where the scenario's ranks must share a process.
+std::unique_ptr<Transport> gpu_transport(const Scenario& scenario, const Launch& launch);
+/// Then, by all of them together: gives each the GPUs that its ranks will be on. Throws InputError where there are too few, or
+/// two processes would share one.
+void share_gpus(const Scenario& scenario, World& world);
 
 /// Makes LibTorch backends for the scenario's experiments; its data set is loaded once.
 MakeBackend torch_backend_of(const Scenario& scenario);

@@ -20,8 +20,10 @@
 #include <utility>
 
 #include "backend/cuda/activity.hpp"
+#include "backend/cuda/codec.hpp"
 #include "backend/cuda/errors.hpp"
 #include "backend/cuda/graphs.hpp"
+#include "backend/cuda/waiting_device.hpp"
 #include "backend/streams.hpp"
 #include "backend/torch/device.hpp"
 #include "sim/core/error.hpp"
@@ -57,14 +59,17 @@ class CudaBackend : public Backend, public StreamSource {
   std::string name() const override { return lanes_ ? "cuda: " + lanes_->describe() : "cuda"; }
 
   std::unique_ptr<Device> device(Rank rank, const Program& program) override {
-    if (!lanes_) lanes_ = lanes_for(cuda_.placement, program.ranks(), cuda_.gpu);
-    const auto gpu = static_cast<c10::DeviceIndex>(lanes_->gpu(rank));
+    if (!lanes_) lanes_ = lanes_for(cuda_.placement, cuda_.share ? cuda_.share->count : program.ranks(), cuda_.gpu);
+    const Rank place = rank - (cuda_.share ? cuda_.share->first : 0);
+    const auto gpu = static_cast<c10::DeviceIndex>(lanes_->gpu(place));
     try {
       at::globalContext().lazyInitDevice(c10::kCUDA);
       // For all that this thread does: whatever it allocates is the compute stream's.
       c10::cuda::set_device(gpu);
-      c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromExternal(lanes_->stream(rank, 0), gpu));
-      tell_cublas(rank);
+      const auto stream = c10::cuda::getStreamFromExternal(lanes_->stream(place, 0), gpu);
+      c10::cuda::setCurrentCUDAStream(stream);
+      tell_cublas(place);
+      if (cuda_.share) return std::make_unique<WaitingDevice>(shared_, rank, program, stream);
       return std::make_unique<TorchDevice>(shared_, rank, program, torch::Device(torch::kCUDA, gpu), cuda_.graphs ? MakeRecorder(cuda_recorder) : nullptr);
     } catch (const c10::Error& error) {
       throw RunError(fmt::format("rank {}: its stages cannot be made: {}", rank, error.what_without_backtrace()));
@@ -83,7 +88,8 @@ class CudaBackend : public Backend, public StreamSource {
     return {lanes_ ? lanes_->gpu_name() : "", lanes_ ? lanes_->describe() : "", std::move(versions)};
   }
 
-  StreamSource* stream_source() override { return this; }
+  StreamSource* stream_source() override { return cuda_.share ? nullptr : this; }
+  const PayloadCodec& codec() const override { return codec_; }
 
   std::unique_ptr<Streams> streams(std::span<const LaneSpec> lanes, std::size_t events) override {
     if (!lanes_) throw RunError("streams are asked for before there is a device");
@@ -105,12 +111,15 @@ class CudaBackend : public Backend, public StreamSource {
 
   std::shared_ptr<const TorchShared> shared_;
   CudaConfig cuda_;
+  CudaCodec codec_;
   std::shared_ptr<CudaLanes> lanes_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> cuda_backend(TorchConfig config, const CudaConfig& cuda) {
+  if (cuda.share && cuda.placement != Placement::gpus) throw InputError("ranks that share one GPU share one process; start one process, or expected backend.devices = \"gpus\"");
+  if (cuda.share && cuda.graphs) throw InputError("CUDA graphs are for ranks of one process; start one process, or expected backend.graphs = false");
   const bool tf32 = config.precision == "tf32";
   if (tf32) config.precision = "float32";
   // Both are read when CUDA starts. Lanes beyond the number of connections would wait for each other.

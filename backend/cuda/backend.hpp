@@ -1,7 +1,9 @@
 // The CUDA backend: LibTorch devices on GPUs, or on parts of one, whose work is issued to streams of their own.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backend/backend.hpp"
@@ -11,14 +13,23 @@
 
 namespace bubblescope {
 
+/// Which ranks are this process's, where there are others.
+struct CudaShare {
+  Rank first = 0;
+  std::int32_t count = 1;
+};
+
 struct CudaConfig {
   Placement placement = Placement::gpus;
-  int gpu = 0;  ///< the first one
+  int gpu = 0;  ///< the first one, of this process's
+  std::optional<CudaShare> share{};  ///< none: all ranks are here
   CudaStreamOptions streams{};
   bool graphs = false;  ///< launch the ops of microbatches as CUDA graphs (TorchDevice's recordings)
   bool tell_cublas_sms = true;  ///< that it may count on its rank's SMs alone, where they are a part of the GPU
 };
 
+/// Of several processes: its devices work at once, the host waiting for every op, and are on whole GPUs; their messages need a
+/// transport for bodies on GPUs (nccl_transport.hpp). Throws InputError for other placements and for graphs.
 /// Throws as `torch_backend` does where the parts of `config` do not fit each other. GPUs are looked for when the first
 /// device is made (RunError). `config.precision` may be `tf32` besides. Deterministic algorithms need a setting of
 /// cuBLAS's environment, which is made here unless there is one.

@@ -12,7 +12,7 @@ namespace bubblescope {
 /// Keeps a tensor as long as a body is kept.
 struct TensorKeeper {
   at::Tensor tensor;
-  void operator()(const void*) noexcept { tensor = {}; }
+  void operator()(const void*) noexcept { tensor = at::Tensor(); }
 };
 
 /// The memory of `tensor`, which is contiguous.

@@ -12,8 +12,10 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "backend/cuda/errors.hpp"
@@ -91,7 +93,7 @@ class NcclWire final : public GpuWire {
  private:
   /// LibTorch's failures, too, become RunErrors.
   template <class Work>
-  static auto in_words(const Work& work) {
+  static std::invoke_result_t<Work> in_words(const Work& work) {
     try {
       return work();
     } catch (const c10::Error& error) {

@@ -426,7 +426,7 @@ void TorchDevice::input(const Op& recv, Payload payload) {
   if (!payload.data) throw RunError(fmt::format("{} of iteration {}: nothing has come", cell(recv), recv.iteration));
   const auto& tensor = *std::static_pointer_cast<torch::Tensor>(payload.data);
   keep_for_this_stream(tensor);
-  tensors[Key{recv.stage, recv.iteration, recv.microbatch, recv.slice}] = tensor;
+  tensors[Key{recv.stage, recv.iteration, recv.microbatch, recv.slice}] = tensor.to(where_);  // from another process it may lie elsewhere
 }
 
 Payload TorchDevice::example(const Op& recv) {

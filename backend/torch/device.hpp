@@ -109,6 +109,9 @@ class TorchDevice : public Device {
   /// Looks at the losses; one that is not a number is an error, and forgotten with those after it.
   void settle() override;
 
+  /// Where its weights lie.
+  const torch::Device& where() const { return where_; }
+
   /// The losses computed since the last call.
   std::vector<LossRecord> take_losses();
 

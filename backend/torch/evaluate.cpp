@@ -1,4 +1,5 @@
 // Evaluation of the whole chained model on the test part.
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -47,15 +48,17 @@ Score score(const Batch& batch, std::vector<TorchDevice::StageView>& stages) {
   return result;
 }
 
-/// The stages of the first chain. Of those of other processes there are copies, made for this.
+/// The stages of the first chain. Of those of other processes there are copies, made for this where the first rank of this
+/// process computes.
 class WholeModel {
  public:
   WholeModel(Ranks& ranks, const TorchConfig& config) : stages_(config.cuts.size() + 1) {
     std::map<std::string, torch::Tensor> state;
     std::mutex mutex;
-    ranks.each([&](Rank, Device& device) {
+    ranks.each([&](Rank rank, Device& device) {
       auto& own = dynamic_cast<TorchDevice&>(device);
       const std::lock_guard lock(mutex);
+      if (rank == ranks.own().first) where_ = own.where();
       for (const auto& view : own.stages()) {
         if (view.chain == 0) stages_[static_cast<std::size_t>(view.position)] = view;
       }
@@ -78,7 +81,7 @@ class WholeModel {
       for (const NamedTensor& t : to) t.tensor.detach().copy_(all.at(prefix + t.name));
     };
     const bool local = world.any(stages_.front().auxiliary != nullptr);
-    const ModuleOptions options{.dtype = shared->dtype, .seed = config.seed, .autocast = shared->autocast};
+    const ModuleOptions options{.dtype = shared->dtype, .device = where_, .seed = config.seed, .autocast = shared->autocast};
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       if (stages_[s].module != nullptr) continue;
       TorchDevice::StageView& view = stages_[s];
@@ -92,9 +95,12 @@ class WholeModel {
       copy(prefix, view.auxiliary->parameters());
       copy(prefix, view.auxiliary->buffers());
     }
+    // The ranks read them on streams of their own.
+    if (!where_.is_cpu()) c10::impl::VirtualGuardImpl(where_.type()).synchronizeDevice(where_.index());
   }
 
   std::vector<TorchDevice::StageView> stages_;
+  torch::Device where_ = torch::kCPU;
   std::vector<std::unique_ptr<StageModule>> modules_;
   std::vector<std::unique_ptr<AuxiliaryModule>> auxiliaries_;
 };
@@ -126,10 +132,10 @@ Evaluation evaluate(Ranks& ranks, const TorchConfig& config) {
   const std::int64_t count = set.test.count();
   const auto dtype = config.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
   std::vector<Score> scores(static_cast<std::size_t>((count + kSamples - 1) / kSamples));
-  ranks.each([&](Rank rank, Device&) {
+  ranks.each([&](Rank rank, Device& device) {
     const torch::NoGradGuard no_grad;
     std::vector<TorchDevice::StageView> mine = stages;
-    const torch::Device where = mine.front().module->parameters().front().tensor.device();
+    const torch::Device where = dynamic_cast<TorchDevice&>(device).where();
     for (auto b = static_cast<std::size_t>(rank); b < scores.size(); b += static_cast<std::size_t>(ranks.count())) {  // the rest is the other ranks'
       const auto first = static_cast<std::int64_t>(b) * kSamples;
       scores[b] = score(test_batch(set, first, std::min(first + kSamples, count), dtype, where), mine);

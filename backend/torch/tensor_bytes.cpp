@@ -36,17 +36,22 @@ void add_shape(FieldsOut& out, const torch::Tensor& tensor) {
   if (tensor.defined()) out.add(tensor.sizes().vec());
 }
 
-torch::Tensor get_tensor(FieldsIn& in, void* data, std::int64_t bytes, std::shared_ptr<const void> owner) {
+std::optional<TensorShape> get_shape(FieldsIn& in, std::int64_t bytes) {
   const auto type = in.get<std::int8_t>();
-  if (type == kUndefined) return {};
+  if (type == kUndefined) return std::nullopt;
   if (type < 0 || type >= static_cast<std::int8_t>(c10::ScalarType::NumOptions)) throw RunError("a tensor from another process has no known type");
-  const auto sizes = in.get<std::vector<std::int64_t>>();
-  const auto options = torch::TensorOptions(static_cast<c10::ScalarType>(type));
-  std::int64_t expected = static_cast<std::int64_t>(c10::elementSize(static_cast<c10::ScalarType>(type)));
-  for (const std::int64_t size : sizes) expected *= size;
+  TensorShape shape{static_cast<c10::ScalarType>(type), in.get<std::vector<std::int64_t>>()};
+  std::int64_t expected = static_cast<std::int64_t>(c10::elementSize(shape.type));
+  for (const std::int64_t size : shape.sizes) expected *= size;
   if (expected != bytes) throw RunError("a tensor from another process has not as many bytes as its shape says");
-  if (bytes == 0) return torch::empty(sizes, options);
-  return torch::from_blob(data, sizes, [owner = std::move(owner)](void*) {}, options);
+  return shape;
+}
+
+torch::Tensor get_tensor(FieldsIn& in, void* data, std::int64_t bytes, std::shared_ptr<const void> owner) {
+  const std::optional<TensorShape> shape = get_shape(in, bytes);
+  if (!shape) return {};
+  if (bytes == 0) return torch::empty(shape->sizes, shape->type);
+  return torch::from_blob(data, shape->sizes, [owner = std::move(owner)](void*) {}, shape->type);
 }
 
 std::string tensors_to_bytes(const std::vector<torch::Tensor>& tensors) {

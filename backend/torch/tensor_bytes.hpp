@@ -3,7 +3,10 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +17,12 @@ namespace bubblescope {
 
 /// Type and shape; undefined tensors have them, too.
 void add_shape(FieldsOut& out, const torch::Tensor& tensor);
+struct TensorShape {
+  torch::Dtype type = torch::kFloat32;
+  std::vector<std::int64_t> sizes;
+};
+/// The next shape; none where the tensor was undefined. Throws RunError where a tensor of it has not `bytes`.
+std::optional<TensorShape> get_shape(FieldsIn& in, std::int64_t bytes);
 /// A tensor of the next shape with the memory at `data`, kept by `owner`; `data` must be as large as the shape says
 /// (RunError). Undefined where that was.
 torch::Tensor get_tensor(FieldsIn& in, void* data, std::int64_t bytes, std::shared_ptr<const void> owner);

@@ -30,6 +30,7 @@ struct Cables {
   std::set<std::string> ids;
   int connected = 0, disconnected = 0, aborted = 0;
   bool deaf = false;    ///< the other end never connects
+  bool slow_gpus = false;  ///< nothing that was begun is done
   bool broken = false;  ///< whatever was begun has failed
   Nanos slow = 0;       ///< that connecting takes
 };
@@ -73,6 +74,7 @@ class TestWire final : public GpuWire {
   std::int64_t done() override {
     const std::lock_guard lock(cables_.mutex);
     if (cables_.broken) throw RunError("the cable is cut");
+    if (cables_.slow_gpus) return 0;
     return ++asked_ % 3 == 0 ? begun_ : done_ = std::max(done_, begun_ - 1);  // the last one takes a while
   }
   void disconnect() override {
@@ -190,6 +192,30 @@ TEST(GpuTransport, bodies_on_gpus_arrive_whole_in_order_once_and_leave_once) {
   EXPECT_EQ(cables.connected, 4 * kProcesses * (kProcesses - 1));
   EXPECT_EQ(cables.disconnected, cables.connected);
   EXPECT_EQ(cables.aborted, 0);
+}
+
+TEST(GpuTransport, nothing_has_left_or_come_before_the_gpus_are_done) {
+  Cables cables;
+  cables.slow_gpus = true;
+  const auto all = transports(cables, 2);
+  bool left = false, came = false;
+  all[0]->set_handler([](std::int32_t, Parcel) {});
+  all[1]->set_handler([&](std::int32_t, Parcel) { came = true; });
+  all[0]->send(1, on_gpu(0, 8, 0), [&] { left = true; });
+  const auto poll_for = [&](Nanos time, const auto& until) {
+    for (const Nanos end = steady_now() + time; !until() && steady_now() < end;) {
+      all[0]->poll();
+      all[1]->poll();
+    }
+  };
+  poll_for(200 * kMillisecond, [] { return false; });
+  EXPECT_EQ(cables.connected, 2);
+  EXPECT_FALSE(left || came);
+  EXPECT_TRUE(all[0]->busy() && all[1]->busy());
+  cables.slow_gpus = false;
+  poll_for(20 * kSecond, [&] { return left && came; });
+  EXPECT_TRUE(left && came);
+  EXPECT_FALSE(all[0]->busy() || all[1]->busy());
 }
 
 TEST(GpuTransport, refuses_what_it_cannot_send) {

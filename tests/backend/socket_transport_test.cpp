@@ -16,9 +16,9 @@ using namespace std::chrono_literals;
 constexpr std::int32_t kProcesses = 3;
 
 /// One transport per process, all connected.
-std::vector<std::unique_ptr<SocketTransport>> transports(std::int32_t processes, SocketTransportOptions options = {}) {
+std::vector<std::unique_ptr<Transport>> transports(std::int32_t processes, SocketTransportOptions options = {}) {
   Together together(processes);
-  std::vector<std::unique_ptr<SocketTransport>> all(at(processes));
+  std::vector<std::unique_ptr<Transport>> all(at(processes));
   const auto failures = on_each(processes, [&](std::int32_t p) { all[at(p)] = std::make_unique<SocketTransport>(p, processes, together.gather_all(p), options); });
   EXPECT_THAT(failures, Each(""));
   return all;
@@ -51,6 +51,19 @@ TEST(SocketTransport, a_large_body_keeps_it_busy_until_it_has_left) { in_all(con
 TEST(SocketTransport, what_cannot_be_sent_is_refused) { in_all(contract::what_cannot_be_sent_is_refused); }
 TEST(SocketTransport, close_waits_for_what_is_under_way) { in_all(contract::close_waits_for_what_is_under_way); }
 
+TEST(SocketTransport, close_waits_for_answers_to_what_comes_late) {
+  const auto all = transports(2);
+  bool answered = false;
+  all[0]->set_handler([&](std::int32_t, Parcel) { answered = true; });
+  all[1]->set_handler([&](std::int32_t from, Parcel) { all[1]->send(from, {"answer", nullptr, 0}, {}); });
+  EXPECT_THAT(on_each(2, [&](std::int32_t p) {
+    if (p == 0) std::this_thread::sleep_for(100ms);  // the other one has told its totals
+    if (p == 0) all[0]->send(1, {"question", nullptr, 0}, {});
+    all[at(p)]->close();
+  }), Each(""));
+  EXPECT_TRUE(answered);
+}
+
 TEST(SocketTransport, refuses_bodies_on_gpus) {
   const auto all = transports(2);
   Parcel parcel{"", std::make_shared<int>(), 4, 0};
@@ -76,7 +89,7 @@ TEST(SocketTransport, parcels_between_two_processes_keep_their_order) {
 }
 
 /// Polls until it throws; what it says then.
-std::string polled_to_death(SocketTransport& transport) {
+std::string polled_to_death(Transport& transport) {
   try {
     for (const auto end = std::chrono::steady_clock::now() + 20s; std::chrono::steady_clock::now() < end;) transport.poll();
   } catch (const RunError& error) {

@@ -33,6 +33,24 @@ TEST(CudaBackend, without_a_gpu_making_a_device_says_so) {
   }
 }
 
+TEST(CudaBackend, of_several_processes_works_at_once_on_whole_gpus) {
+  const CudaShare share{2, 1};
+  EXPECT_EQ(cuda_backend(resnet(4), {.share = share})->stream_source(), nullptr);
+  EXPECT_NE(cuda_backend(resnet(4), {})->stream_source(), nullptr);
+  EXPECT_THROW(cuda_backend(resnet(4), {.placement = Placement::partitions, .share = share}), InputError);
+  EXPECT_THROW(cuda_backend(resnet(4), {.placement = Placement::streams, .share = share}), InputError);
+  EXPECT_THROW(cuda_backend(resnet(4), {.share = share, .graphs = true}), InputError);
+}
+
+TEST(CudaBackend, of_several_processes_computes_what_it_does_of_one) {
+  BUBBLESCOPE_NEEDS_GPU();
+  // The only rank of its process, and of the Program: another would need another GPU.
+  SmallRun streamed(cuda_backend(resnet(1), {}), program("gpipe", 1, 3));
+  SmallRun waiting(cuda_backend(resnet(1), {.share = CudaShare{0, 1}}), program("gpipe", 1, 3));
+  EXPECT_THAT(differences(waiting.iterations(3).state(), streamed.iterations(3).state()), IsEmpty());
+  EXPECT_EQ(waiting.losses(), streamed.losses());
+}
+
 /// On a GPU cut in as many parts as there are ranks.
 SmallRun on_gpu(const TorchConfig& config, Program what, CudaConfig cuda = {}) {
   cuda.placement = Placement::partitions;
