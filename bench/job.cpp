@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
+#include <thread>
 
 #include "backend/cores.hpp"
 #include "backend/fields.hpp"
@@ -25,6 +28,7 @@ namespace {
 
 /// What main asks when an error has come through everything else.
 bool silent = false;
+bool knows_launch = false;  ///< whether it was looked at
 
 std::string host_name() {
   char name[256] = {};
@@ -64,9 +68,21 @@ void require_same(World& world, const std::vector<std::string>& arguments, const
   }
 }
 
+/// An error before the processes know of each other (a scenario that is wrong) is most of the time everybody's. The launcher
+/// ends all of them once the first has told it; where it does not, it was this one's alone.
+void wait_for_first() {
+  for (const char* const name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    const char* const own = std::getenv(name);
+    if (own == nullptr) continue;
+    if (std::string_view(own) != "0") std::this_thread::sleep_for(std::chrono::seconds(2));
+    return;
+  }
+}
+
 /// Of several processes all but the first are silent from now on.
 std::optional<Launch> joined_launch() {
   auto launch = launched();
+  knows_launch = true;
   if (launch) silent = launch->process != 0;
   return launch;
 }
@@ -151,6 +167,7 @@ int in_job(Job& job, const std::function<int()>& work) {
 bool is_for_others_to_print(const std::exception& error) {
   // Who is left when the first process is gone speaks for itself.
   const bool lost_first = dynamic_cast<const LostError*>(&error) != nullptr && std::string(error.what()).starts_with("process 0 ");
+  if (!knows_launch) wait_for_first();
   return silent && !lost_first;
 }
 

@@ -46,7 +46,8 @@ RankCores rank_cores(const Scenario& scenario, World* world);
 /// same, so it is printed once (`is_for_others_to_print`).
 int in_job(Job& job, const std::function<int()>& work);
 
-/// Whether another process prints the error that this one ends with.
+/// Whether another process prints the error that this one ends with. Before the processes know of each other all but
+/// the first wait for a while, in which the launcher ends them if the first has the same error.
 bool is_for_others_to_print(const std::exception& error);
 
 /// For commands that one process does: throws InputError where a launcher has started several, in the first of them,

@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
     std::vector<std::string> names;
     for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') hint = suggestion(argv[1], names);
-    fmt::print(stderr, "bubblescope: {}{}\nRun 'bubblescope --help' for what there is.\n", error.what(), hint);
+    if (!is_for_others_to_print(error)) fmt::print(stderr, "bubblescope: {}{}\nRun 'bubblescope --help' for what there is.\n", error.what(), hint);
     return 2;
   } catch (const InputError& error) {
     if (!is_for_others_to_print(error)) fmt::print(stderr, "bubblescope: {}\n", error.what());
