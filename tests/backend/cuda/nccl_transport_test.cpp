@@ -5,6 +5,7 @@
 #include <ATen/ops/full.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <gmock/gmock.h>
+#include <nccl.h>
 
 #include "backend/clock.hpp"
 #include "backend/cuda/codec.hpp"

@@ -104,7 +104,7 @@ TEST(TensorBytes, a_tensor_keeps_the_memory_that_it_lies_in) {
   torch::Tensor tensor = get_tensor(in, begin, 16, std::move(data));
   EXPECT_EQ(tensor.data_ptr(), begin);
   const torch::Tensor row = tensor[1];
-  tensor = {};
+  tensor = torch::Tensor();
   EXPECT_FALSE(memory.expired()) << "a part of it is left";
   EXPECT_TRUE(torch::equal(row, torch::full({2}, 2.0F)));
 }
