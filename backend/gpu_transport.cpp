@@ -350,7 +350,7 @@ void GpuTransport::close() {
 void GpuTransport::abandon() {
   host_->abandon();
   const std::lock_guard lock(mutex_);
-
+  for (const auto& [key, line] : outgoing_) line->line->abort();
   for (const auto& [key, line] : incoming_) {
     if (line->line) line->line->abort();
   }
