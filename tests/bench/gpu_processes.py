@@ -27,7 +27,7 @@ class Torchrun(InFolder):
         return started[0].returncode, *ended[0], [process.returncode for process in started[1:]]
 
     def text(self, backend='name = "cuda"'):
-        return mlp('name = "gpipe"\nmicrobatches = 2', ranks=2, depth=3).replace('name = "cpu"', backend)
+        return mlp('name = "gpipe"\nmicrobatches = 2', ranks=2, depth=3) + f"\n[backend]\n{backend}\n"
 
     def test_too_few_gpus_are_told_by_all_processes_together(self):
         if GPUS >= 2:
