@@ -92,13 +92,6 @@ class Training(InFolder):
         self.assertEqual((log["status"], len(log["losses"])), ("interrupted", log["iterations"]))
         self.assertLess(log["iterations"], iterations)
 
-    def test_ctrl_c_at_mpirun_interrupts_the_training(self):
-        scenario = self.write("s.toml", model('name = "ppll"', epochs=100000))
-        # mpirun asks its processes to end after so many seconds, and kills them after as many again.
-        job = Job(2, "run", scenario, "--train", "--out", self.folder / "out", case=self, OMPI_MCA_odls_base_sigkill_timeout="4")
-        job.wait_for("epoch ").send(signal.SIGINT)
-        self.interrupted(job, self.folder / "out/ppll.training.json", 200000)
-
     def test_a_failing_rank_ends_all_with_one_message(self):
         scenario = self.write("s.toml", model(f'name = "1f1b"\n{PIPELINE}', rate=1e30))
         code, _, error = mpirun(self, 2, "run", scenario, "--train", "--out", self.folder / "out")
