@@ -126,7 +126,7 @@ void throw_failure(World* world, const RunControl& control) {
   for (const std::string& failure : world->gather_all(control.failed() ? control.failure() : std::string())) {
     if (first.empty() || failure.starts_with(first)) first = failure;  // who was told of it may know only its beginning
   }
-  if (!first.empty()) throw RunError(first);
+  if (!first.empty()) throw CommonError(first);
 }
 
 /// Bytes that every stage sends forward, which the devices know; empty where no channel has an eager size.
@@ -153,7 +153,7 @@ std::vector<std::int64_t> sizes_that_count(const Program& program, Ranks& ranks)
     }
   }
   const std::vector<Finding> findings = check_progress(program, sizes);
-  if (!findings.empty()) throw RunError("with messages of this size: " + describe(findings.front()));
+  if (!findings.empty()) throw CommonError("with messages of this size: " + describe(findings.front()));  // all know all sizes
   return sizes;
 }
 

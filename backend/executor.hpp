@@ -65,8 +65,8 @@ class Ranks {
   bool any(bool here) const { return world_ == nullptr ? here : world_->any(here); }
   /// Of the backend; null where its devices work at once.
   StreamSource* stream_source() const { return stream_source_; }
-  /// Runs `work(rank, device)` on every rank's thread at once and waits; throws the first failure (by rank) in every
-  /// process, after all have ended.
+  /// Runs `work(rank, device)` on every rank's thread at once and waits; throws the first failure (by rank), after all have
+  /// ended. Over processes in every one of them, as InputError or CommonError.
   void each(const std::function<void(Rank, Device&)>& work);
 
  private:

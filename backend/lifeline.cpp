@@ -61,7 +61,8 @@ class Lifeline::Line {
   ~Line();
 
   void set_state_source(State state);
-  void leave(std::optional<std::string> why);
+  void leave(std::optional<std::string> why, bool refused = false);
+  bool refused() const { return refused_; }
 
  private:
   void listen(const Broadcast& broadcast);
@@ -112,6 +113,8 @@ class Lifeline::Line {
   bool ended_ = false;                   ///< the thread has no more to do
   bool leaves_ = false;                  ///< `leave` was called
   std::optional<std::string> why_left_;  ///< because of what
+  bool left_refused_ = false;            ///< that was wrong input
+  std::atomic<bool> refused_{false};     ///< who is lost left because its input was wrong
   std::atomic<std::thread::id> runs_in_{};
   std::mutex join_mutex_;
   std::thread thread_;
@@ -178,10 +181,13 @@ void Lifeline::Line::set_state_source(State state) {
   source_ = std::move(state);
 }
 
-void Lifeline::Line::leave(std::optional<std::string> why) {
+void Lifeline::Line::leave(std::optional<std::string> why, bool refused) {
   {
     const std::lock_guard lock(mutex_);
-    if (!leaves_) why_left_ = std::move(why);
+    if (!leaves_) {
+      why_left_ = std::move(why);
+      left_refused_ = refused;
+    }
     leaves_ = true;
   }
   eventfd_write(wakes_.file(), 1);
@@ -319,10 +325,16 @@ void Lifeline::Line::handle(Peer& peer, LifelineMessage told) {
       peer.gone = true;
       peer.socket.close();
       return;
+    case Notice::refused:
+      refused_ = true;
+      [[fallthrough]];
     case Notice::failed: {
       const std::string why = fmt::format("{} ended early: {}", peer.name, told.text);
       return lose(&peer, why, why);
     }
+    case Notice::lost_refused:
+      refused_ = true;
+      [[fallthrough]];
     case Notice::lost:
       return lose(&peer, {}, told.text);
     case Notice::given_up:
@@ -365,14 +377,14 @@ void Lifeline::Line::lose(const Peer& peer, const std::string& what) {
 void Lifeline::Line::lose(const Peer* peer, const std::string& for_others, std::string own) {
   over_ = true;
   for (Peer& other : peers_) {
-    if (&other != peer && !other.gone) other.leaves += encoded(Notice::lost, for_others);
+    if (&other != peer && !other.gone) other.leaves += encoded(refused_ ? Notice::lost_refused : Notice::lost, for_others);
   }
   say_last_words(peer);
   if (lost_) lost_(std::move(own));
 }
 
 void Lifeline::Line::say_goodbye() {
-  const std::string words = why_left_ ? encoded(Notice::failed, *why_left_) : encoded(Notice::bye);
+  const std::string words = why_left_ ? encoded(left_refused_ ? Notice::refused : Notice::failed, *why_left_) : encoded(Notice::bye);
   for (Peer& peer : peers_) {
     if (!peer.gone) peer.leaves += words;
   }
@@ -407,8 +419,10 @@ void Lifeline::leave() {
   if (line_) line_->leave(std::nullopt);
 }
 
-void Lifeline::leave(std::string why) {
-  if (line_) line_->leave(std::move(why));
+void Lifeline::leave(std::string why, bool refused) {
+  if (line_) line_->leave(std::move(why), refused);
 }
+
+bool Lifeline::refused() const { return line_ && line_->refused(); }
 
 }  // namespace bubblescope

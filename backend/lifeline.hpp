@@ -45,8 +45,10 @@ class Lifeline {
   /// Says goodbye: from now on the others do not mind that this process is gone. Where process 0 leaves, nobody watches
   /// over those that stay. Does nothing once a process is lost or it has left.
   void leave();
-  /// Leaves because of an error: the others are lost with `NAME ended early: why`.
-  void leave(std::string why);
+  /// Leaves because of an error: the others are lost with `NAME ended early: why`. `refused`: its input was wrong.
+  void leave(std::string why, bool refused = false);
+  /// Once a process is lost: whether it left because its input was wrong.
+  bool refused() const;
 
  private:
   class Line;

@@ -28,7 +28,10 @@ std::string random_word() {
   return word;
 }
 
-bool has_text(Notice notice) { return notice == Notice::name || notice == Notice::state || notice == Notice::failed || notice == Notice::lost; }
+bool has_text(Notice notice) {
+  constexpr std::array kWithText{Notice::name, Notice::state, Notice::failed, Notice::refused, Notice::lost, Notice::lost_refused};
+  return std::find(kWithText.begin(), kWithText.end(), notice) != kWithText.end();
+}
 
 /// Its addresses in the order in which they are tried. Two hosts may have the same name, or none of its addresses may
 /// lead from here to there but one.

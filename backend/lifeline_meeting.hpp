@@ -22,7 +22,9 @@ enum class Notice : char {
   state = 's',     ///< what its ranks do
   bye = 'b',       ///< it ends in good order
   failed = 'f',    ///< it ends because of an error, in words
+  refused = 'r',   ///< likewise; its input was wrong
   lost = 'l',      ///< from process 0: who is lost, in words
+  lost_refused = 'm',  ///< likewise; its input was wrong
   given_up = 'g',  ///< to who was silent for too long: the others go on without it
 };
 

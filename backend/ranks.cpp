@@ -1,6 +1,5 @@
 // The ranks' threads: each makes its device, runs what it is given, and destroys the device at the end.
-#include <unistd.h>
-
+#include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -77,15 +76,9 @@ constexpr Nanos kSpinOverProcesses = 10 * kMillisecond;
 
 /// Whether the ranks of this host, those of other processes too, have a core each.
 bool crowded(World& world, std::int32_t ranks_here) {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  const std::string mine = FieldsOut().add(std::string(host)).add(ranks_here).take();
-  std::int32_t on_host = 0;
-  for (const std::string& other : world.gather_all(mine)) {
-    FieldsIn fields(other);
-    if (fields.get<std::string>() == host) on_host += fields.get<std::int32_t>();
-  }
-  return world.any(on_host > available_cores());
+  const std::vector<std::string> hosts = world.hosts();
+  const auto here = std::count(hosts.begin(), hosts.end(), hosts[static_cast<std::size_t>(world.process())]);
+  return world.any(here * ranks_here > available_cores());
 }
 
 }  // namespace
@@ -156,7 +149,7 @@ void Ranks::throw_together(const std::exception_ptr& mine) const {
     FieldsIn fields(one);
     const auto kind = fields.get<Threw>();
     if (kind == Threw::input) throw InputError(fields.get<std::string>());
-    if (kind == Threw::other) throw RunError(fields.get<std::string>());
+    if (kind == Threw::other) throw CommonError(fields.get<std::string>());
   }
 }
 

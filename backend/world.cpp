@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/fields.hpp"
+#include "backend/lifeline_meeting.hpp"
 
 namespace bubblescope {
 namespace {
@@ -72,9 +73,9 @@ void World::set_state_source(Lifeline::State state) {
   if (lifeline_) lifeline_->set_state_source(std::move(state));
 }
 
-void World::end_early(const std::string& why) {
+void World::end_early(const std::string& why, bool refused) {
   ended_early_ = true;
-  if (lifeline_ && !lost()) lifeline_->leave(why);
+  if (lifeline_ && !lost()) lifeline_->leave(why, refused);
 }
 
 void World::move_on() {
@@ -243,6 +244,8 @@ bool World::any(bool mine) {
   const std::vector<std::string> all = gather_all(mine ? "1" : "");
   return std::any_of(all.begin(), all.end(), [](const std::string& one) { return !one.empty(); });
 }
+
+std::vector<std::string> World::hosts() { return gather_all(host_name()); }
 
 void World::barrier() { gather_all({}); }
 

@@ -30,6 +30,13 @@ class LostError : public RunError {
   using RunError::RunError;
 };
 
+/// The work failed, and every process throws this at the same place: together they can go on with something else. Who
+/// throws anything else is out of step with the others, unless it is an InputError that all of them find.
+class CommonError : public RunError {
+ public:
+  using RunError::RunError;
+};
+
 /// Ranks [first, last).
 struct RankRange {
   Rank first = 0;
@@ -68,6 +75,8 @@ class World {
   /// Of every process, in order, everywhere.
   std::vector<std::string> gather_all(std::string mine);
   bool any(bool mine);
+  /// The names of the processes' hosts.
+  std::vector<std::string> hosts();
   void barrier();
 
   /// A number for parcels between parts that every process has. Every process asks for them in the same order.
@@ -102,8 +111,10 @@ class World {
   void watch(std::string name, LifelineOptions options = {});
   /// Where to ask what this process does (Lifeline::set_state_source).
   void set_state_source(Lifeline::State state);
-  /// This process ends because of an error; the others are lost with that reason.
-  void end_early(const std::string& why);
+  /// This process ends because of an error; the others are lost with that reason. `refused`: its input was wrong.
+  void end_early(const std::string& why, bool refused = false);
+  /// Once a process is lost: whether it ended early because its input was wrong.
+  bool refused() const { return lifeline_ && lifeline_->refused(); }
 
   /// A process is lost: everything that waits ends with LostError(why). Any thread; the first reason stays.
   void lose(std::string why);

@@ -125,7 +125,7 @@ std::vector<std::string> thrown_by_each(std::int32_t processes, const std::funct
         });
       } catch (const InputError& error) {
         all[static_cast<std::size_t>(world.process())] = std::string("input: ") + error.what();
-      } catch (const RunError& error) {
+      } catch (const CommonError& error) {
         all[static_cast<std::size_t>(world.process())] = std::string("run: ") + error.what();
       }
     }
