@@ -6,7 +6,7 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -24,21 +24,10 @@ bool is_set(const char* name) {
   return value != nullptr && *value != 0;
 }
 
-std::int32_t number_in(const char* name, std::int32_t least, std::int32_t most) {
-  const char* const text = std::getenv(name);
-  const char* const end = text + std::strlen(text);
-  std::int32_t value = 0;
-  const auto [rest, error] = std::from_chars(text, end, value);
-  if (error != std::errc{} || rest != end || value < least || value > most) {
-    throw InputError(fmt::format("the environment variable {} is '{}'; expected a number from {} to {}", name, text, least, most));
-  }
-  return value;
-}
-
 Launch launch(const char* by, const char* size, const char* rank) {
   constexpr std::int32_t kMost = 1 << 24;
-  const std::int32_t processes = number_in(size, 1, kMost);
-  return {by, processes, number_in(rank, 0, processes - 1)};
+  const std::int32_t processes = number_of_variable(size, 1, kMost);
+  return {by, processes, number_of_variable(rank, 0, processes - 1)};
 }
 
 std::vector<std::filesystem::path> places() {
@@ -58,6 +47,17 @@ std::filesystem::path find_module(const std::vector<std::filesystem::path>& fold
 }
 
 }  // namespace
+
+std::int32_t number_of_variable(const char* name, std::int32_t least, std::int32_t most) {
+  const char* const found = std::getenv(name);
+  const std::string_view text = found == nullptr ? "" : found;
+  std::int32_t value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || rest != text.data() + text.size() || value < least || value > most) {
+    throw InputError(fmt::format("the environment variable {} is '{}'; expected a number from {} to {}", name, text, least, most));
+  }
+  return value;
+}
 
 std::optional<Launch> launched() {
   if (is_set("TORCHELASTIC_RUN_ID") && is_set("WORLD_SIZE") && is_set("RANK") && is_set("MASTER_ADDR") && is_set("MASTER_PORT")) {

@@ -19,6 +19,9 @@ struct Launch {
   std::int32_t process = 0;
 };
 
+/// The number in an environment variable. Throws InputError where it holds none, or one out of the range.
+std::int32_t number_of_variable(const char* name, std::int32_t least, std::int32_t most);
+
 /// As the environment tells: torchrun, mpirun (of Open MPI, or any that speaks PMI) or srun; also where they started
 /// only one. The innermost counts where one was started by another. Throws InputError where its numbers make no sense.
 std::optional<Launch> launched();

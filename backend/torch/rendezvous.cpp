@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include <charconv>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/mpi_loader.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -25,13 +25,8 @@ std::string variable(const char* name) {
 }
 
 std::int32_t number_in(const char* name, std::int32_t least, std::int32_t most) {
-  const std::string text = variable(name);
-  std::int32_t value = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || rest != text.data() + text.size() || value < least || value > most) {
-    throw InputError(fmt::format("the environment variable {} is '{}'; expected a number from {} to {}", name, text, least, most));
-  }
-  return value;
+  variable(name);  // or there is none
+  return number_of_variable(name, least, most);
 }
 
 /// One meeting of all processes.
@@ -71,9 +66,13 @@ class Meeting {
   void leave(Deadline end) {
     const std::string readers = prefix_ + "readers";
     say("does not answer", [&] { store_->add(readers, 1); });
-    while (place_.serves && place_.process == 0 && std::chrono::steady_clock::now() < end && store_->add(readers, 0) < place_.processes) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    if (!place_.serves || place_.process != 0) return;
+    const auto read_by = [&] {
+      std::int64_t count = 0;
+      say("does not answer", [&] { count = store_->add(readers, 0); });
+      return count;
+    };
+    while (std::chrono::steady_clock::now() < end && read_by() < place_.processes) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 
   template <class Work>
