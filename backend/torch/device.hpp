@@ -111,6 +111,8 @@ class TorchDevice : public Device {
 
   /// Where its weights lie.
   const torch::Device& where() const { return where_; }
+  /// What it has in common with its backend's other devices.
+  const TorchShared& shared() const { return *shared_; }
 
   /// The losses computed since the last call.
   std::vector<LossRecord> take_losses();

@@ -48,59 +48,77 @@ Score score(const Batch& batch, std::vector<TorchDevice::StageView>& stages) {
   return result;
 }
 
+/// What evaluation needs of a device's state, as bytes.
+std::string model_bytes(const TorchDevice& device) {
+  std::map<std::string, torch::Tensor> state = device.state();
+  std::erase_if(state, [](const auto& entry) { return !entry.first.starts_with("model.") && !entry.first.starts_with("auxiliary."); });
+  return tensors_to_bytes(state);
+}
+
 /// The stages of the first chain. Of those of other processes there are copies, made for this where the first rank of this
-/// process computes.
+/// process computes, and on its thread: what it throws is everybody's failure, and its stream is the one that is current.
 class WholeModel {
  public:
   WholeModel(Ranks& ranks, const TorchConfig& config) : stages_(config.cuts.size() + 1) {
-    std::map<std::string, torch::Tensor> state;
+    std::vector<std::string> states(static_cast<std::size_t>(ranks.own().count()));
     std::mutex mutex;
     ranks.each([&](Rank rank, Device& device) {
       auto& own = dynamic_cast<TorchDevice&>(device);
+      if (ranks.world() != nullptr) states[static_cast<std::size_t>(rank - ranks.own().first)] = model_bytes(own);
       const std::lock_guard lock(mutex);
-      if (rank == ranks.own().first) where_ = own.where();
       for (const auto& view : own.stages()) {
         if (view.chain == 0) stages_[static_cast<std::size_t>(view.position)] = view;
       }
-      if (ranks.world() != nullptr) state.merge(own.state());
     });
-    if (ranks.world() != nullptr) complete(*ranks.world(), config, state);
+    if (ranks.world() != nullptr) complete(ranks, states);
   }
 
   const std::vector<TorchDevice::StageView>& stages() const { return stages_; }
 
  private:
-  void complete(World& world, const TorchConfig& config, std::map<std::string, torch::Tensor>& state) {
-    std::erase_if(state, [](const auto& entry) { return !entry.first.starts_with("model.") && !entry.first.starts_with("auxiliary."); });
-    std::map<std::string, torch::Tensor> all;
-    for (const std::string& bytes : world.gather_all(tensors_to_bytes(state))) all.merge(named_tensors_from_bytes(bytes));
-    const auto shared = torch_shared(config);
-    const std::vector<StageRange> ranges = stage_ranges(shared->graph, config.cuts);
-    const auto copy = [&all](const std::string& prefix, const std::vector<NamedTensor>& to) {
+  /// `states`: of the ranks of this process.
+  void complete(Ranks& ranks, const std::vector<std::string>& states) {
+    FieldsOut mine;
+    for (const std::string& state : states) mine.add(state);
+    const std::vector<std::string> all = ranks.world()->gather_all(mine.take());
+    const bool local = ranks.any(stages_.front().auxiliary != nullptr);
+    ranks.each([&](Rank rank, Device& device) {
+      if (rank == ranks.own().first) copy_others(dynamic_cast<TorchDevice&>(device), all, states.size(), local);
+    });
+  }
+
+  /// `all`: by process the states of its `each` ranks. `local`: stages have losses of their own.
+  void copy_others(const TorchDevice& device, const std::vector<std::string>& all, std::size_t each, bool local) {
+    std::map<std::string, torch::Tensor> tensors;
+    for (const std::string& of_process : all) {
+      FieldsIn fields(of_process);
+      for (std::size_t r = 0; r < each; ++r) tensors.merge(named_tensors_from_bytes(fields.get<std::string>()));
+    }
+    const TorchShared& shared = device.shared();
+    const std::vector<StageRange> ranges = stage_ranges(shared.graph, shared.config.cuts);
+    const auto copy = [&tensors](const std::string& prefix, const std::vector<NamedTensor>& to) {
       const torch::NoGradGuard no_grad;
-      for (const NamedTensor& t : to) t.tensor.detach().copy_(all.at(prefix + t.name));
+      for (const NamedTensor& t : to) t.tensor.detach().copy_(tensors.at(prefix + t.name));
     };
-    const bool local = world.any(stages_.front().auxiliary != nullptr);
-    const ModuleOptions options{.dtype = shared->dtype, .device = where_, .seed = config.seed, .autocast = shared->autocast};
+    const ModuleOptions options{.dtype = shared.dtype, .device = device.where(), .seed = shared.config.seed, .autocast = shared.autocast};
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       if (stages_[s].module != nullptr) continue;
       TorchDevice::StageView& view = stages_[s];
       view.position = static_cast<std::int32_t>(s);
-      view.module = modules_.emplace_back(std::make_unique<StageModule>(shared->graph, ranges[s].first, ranges[s].last, options)).get();
+      view.module = modules_.emplace_back(std::make_unique<StageModule>(shared.graph, ranges[s].first, ranges[s].last, options)).get();
       copy("model.", view.module->parameters());
       copy("model.", view.module->buffers());
       if (!local || s + 1 == stages_.size()) continue;
-      view.auxiliary = auxiliaries_.emplace_back(std::make_unique<AuxiliaryModule>(shared->auxiliaries[s], view.position, options)).get();
+      view.auxiliary = auxiliaries_.emplace_back(std::make_unique<AuxiliaryModule>(shared.auxiliaries[s], view.position, options)).get();
       const std::string prefix = fmt::format("auxiliary.{}.", s);
       copy(prefix, view.auxiliary->parameters());
       copy(prefix, view.auxiliary->buffers());
     }
     // The ranks read them on streams of their own.
-    if (!where_.is_cpu()) c10::impl::VirtualGuardImpl(where_.type()).synchronizeDevice(where_.index());
+    if (!device.where().is_cpu()) c10::impl::VirtualGuardImpl(device.where().type()).synchronizeDevice(device.where().index());
   }
 
   std::vector<TorchDevice::StageView> stages_;
-  torch::Device where_ = torch::kCPU;
   std::vector<std::unique_ptr<StageModule>> modules_;
   std::vector<std::unique_ptr<AuxiliaryModule>> auxiliaries_;
 };

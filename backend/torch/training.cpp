@@ -86,18 +86,22 @@ void save(Ranks& ranks, const TrainingLog& log, const std::map<std::string, std:
   checkpoint.tensors[kEpochs] = to_tensor(log.epochs);
   World* const world = ranks.world();
   if (world == nullptr) return write_checkpoint(checkpoint, file);
-  const std::vector<std::string> all = world->gather(world->first() ? std::string() : tensors_to_bytes(checkpoint.tensors));
+  std::string mine;
+  ranks.each([&](Rank rank, Device&) {  // on a rank, so that a failure is everybody's
+    if (rank == ranks.own().first && !world->first()) mine = tensors_to_bytes(checkpoint.tensors);
+  });
+  const std::vector<std::string> all = world->gather(std::move(mine));
   std::string failure;
-  for (std::size_t p = 1; p < all.size(); ++p) checkpoint.tensors.merge(named_tensors_from_bytes(all[p]));
   if (world->first()) {
     try {
+      for (std::size_t p = 1; p < all.size(); ++p) checkpoint.tensors.merge(named_tensors_from_bytes(all[p]));
       write_checkpoint(checkpoint, file);
     } catch (const std::exception& error) {
       failure = error.what();
     }
   }
   failure = world->broadcast(failure);
-  if (!failure.empty()) throw RunError(failure);
+  if (!failure.empty()) throw CommonError(failure);
 }
 
 /// Read by the first process, whose disk it is on.
@@ -143,8 +147,9 @@ void restore(Ranks& ranks, TrainingLog& log, const std::map<std::string, std::st
   if (const auto epochs = checkpoint.tensors.find(kEpochs); epochs != checkpoint.tensors.end()) log.epochs = to_epochs(epochs->second);
 }
 
-/// Whether `work` came to its end; otherwise the log says why not.
-bool attempt(TrainingLog& log, const std::function<void()>& work) {
+/// Whether `work` came to its end; otherwise the log says why not. Over processes only what all of them throw gets there: who
+/// throws alone has left the others waiting.
+bool attempt(const World* world, TrainingLog& log, const std::function<void()>& work) {
   try {
     work();
     return true;
@@ -153,6 +158,7 @@ bool attempt(TrainingLog& log, const std::function<void()>& work) {
   } catch (const LostError&) {
     throw;
   } catch (const std::exception& error) {
+    if (world != nullptr && dynamic_cast<const CommonError*>(&error) == nullptr) throw;
     log.failure = error.what();
     return false;
   }
@@ -199,7 +205,7 @@ TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& confi
     execution.record = false;
     execution.stop = options.stop;
     execution.progress = options.progress;
-    const bool executed = attempt(log, [&] {
+    const bool executed = attempt(ranks.world(), log, [&] {
       const Execution done = execute(program, ranks, execution);
       log.iterations += done.iterations_done;
       log.stopped = done.stopped;
@@ -211,7 +217,7 @@ TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& confi
     }
     saved = false;
     if (log.iterations < last) break;
-    const bool kept = attempt(log, [&] {
+    const bool kept = attempt(ranks.world(), log, [&] {
       const EpochResult result{epoch, log.iterations, mean_from(log.losses, static_cast<std::size_t>(first)), evaluate(ranks, config)};
       log.epochs.push_back(result);
       if (!saves || options.checkpoint_every <= 0 || epoch % options.checkpoint_every != 0) return;
@@ -221,7 +227,7 @@ TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& confi
     if (!kept) return log;
     if (options.epoch_done) options.epoch_done(log);
   }
-  if (saves && !saved) attempt(log, [&] { save(ranks, log, run, options.checkpoint); });
+  if (saves && !saved) attempt(ranks.world(), log, [&] { save(ranks, log, run, options.checkpoint); });
   return log;
 }
 

@@ -64,7 +64,8 @@ std::int64_t iterations_of_epochs(const TorchConfig& config, const Program& prog
 /// not a number) the log says so and holds what was trained until then; the last checkpoint stays as it
 /// was. A checkpoint that cannot be written is a failure in the log, too. Throws InputError where the one to
 /// resume from is unusable or of another run. Over processes every one of them calls this; the checkpoint is the
-/// first one's, and the log is the same in all of them. Throws LostError where one is lost.
+/// first one's, and the log is the same in all of them. Throws LostError where one is lost, and what only this one has met: then
+/// the others are to be told (World::end_early).
 TrainingLog train(const Program& program, Ranks& ranks, const TorchConfig& config, const TrainOptions& options);
 
 }  // namespace bubblescope

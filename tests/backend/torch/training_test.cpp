@@ -5,6 +5,7 @@
 
 #include "backend/torch/checkpoint.hpp"
 #include "sim/core/error.hpp"
+#include "tests/backend/thread_processes.hpp"
 #include "tests/backend/torch/small_runs.hpp"
 
 namespace bubblescope {
@@ -153,6 +154,35 @@ TEST_F(Training, a_run_that_diverges_leaves_the_last_checkpoint_whole) {
   EXPECT_EQ(log.losses.size(), static_cast<std::size_t>(log.iterations));
   for (const double loss : log.losses) EXPECT_TRUE(std::isfinite(loss));
   EXPECT_EQ(read_checkpoint(folder_ / "run").run.at("kept"), "yes");
+}
+
+// 2 test batches against 1: who has more cannot read what the other sent, and is alone with that.
+TEST_F(Training, over_processes_what_one_meets_alone_ends_all_instead_of_being_waited_for) {
+  const Program what = program("ppll", 2, 4);
+  const auto thrown = ThreadProcesses(2).run([&](World& world) {
+    TorchConfig config = small_mlp(2);
+    if (world.process() == 1) config.data = std::make_shared<DataSet>(generate_data_set({.samples = 640, .test_samples = 100, .image = {3, 8, 8}}));
+    const auto backend = torch_backend(config);
+    Ranks ranks(*backend, what, {}, &world);
+    train(what, ranks, config, {.epochs = 2});
+  });
+  EXPECT_THAT(thrown[0], HasSubstr("shorter than it says"));
+  EXPECT_THAT(thrown[1], HasSubstr("process 0 of the test failed"));
+}
+
+// A folder in the checkpoint's place is met by the first process alone, and is everybody's failure.
+TEST_F(Training, over_processes_a_checkpoint_that_cannot_be_written_is_in_every_log) {
+  std::filesystem::create_directories(folder_ / "run");
+  const Program what = program("ppll", 2, 4);
+  const auto thrown = ThreadProcesses(2).run([&](World& world) {
+    const TorchConfig config = small_mlp(2);
+    const auto backend = torch_backend(config);
+    Ranks ranks(*backend, what, {}, &world);
+    const TrainingLog log = train(what, ranks, config, {.epochs = 1, .checkpoint = folder_ / "run"});
+    EXPECT_THAT(log.failure, HasSubstr("run"));
+    world.barrier();
+  });
+  EXPECT_THAT(thrown, testing::Each(""));
 }
 
 }  // namespace
