@@ -118,8 +118,6 @@ class CudaBackend : public Backend, public StreamSource {
 }  // namespace
 
 std::unique_ptr<Backend> cuda_backend(TorchConfig config, const CudaConfig& cuda) {
-  if (cuda.share && cuda.placement != Placement::gpus) throw InputError("ranks that share one GPU share one process; start one process, or expected backend.devices = \"gpus\"");
-  if (cuda.share && cuda.graphs) throw InputError("CUDA graphs are for ranks of one process; start one process, or expected backend.graphs = false");
   const bool tf32 = config.precision == "tf32";
   if (tf32) config.precision = "float32";
   // Both are read when CUDA starts. Lanes beyond the number of connections would wait for each other.

@@ -28,8 +28,8 @@ struct CudaConfig {
   bool tell_cublas_sms = true;  ///< that it may count on its rank's SMs alone, where they are a part of the GPU
 };
 
-/// Of several processes: its devices work at once, the host waiting for every op, and are on whole GPUs; their messages need a
-/// transport for bodies on GPUs (nccl_transport.hpp). Throws InputError for other placements and for graphs.
+/// Of several processes (`share`, on whole GPUs and without graphs): its devices work at once, the host waiting for every op;
+/// their messages need a transport for bodies on GPUs (nccl_transport.hpp).
 /// Throws as `torch_backend` does where the parts of `config` do not fit each other. GPUs are looked for when the first
 /// device is made (RunError). `config.precision` may be `tf32` besides. Deterministic algorithms need a setting of
 /// cuBLAS's environment, which is made here unless there is one.

@@ -6,13 +6,17 @@
 #include <utility>
 
 #include "backend/cuda/gpu_body.hpp"
+#include "backend/torch/allocations.hpp"
 #include "backend/torch/tensor_bytes.hpp"
 
 namespace bubblescope {
 
 Parcel CudaCodec::encode(const Op& op, const Payload& payload) const {
   if (!payload.data || (op.kind != Kind::SEND_F && op.kind != Kind::SEND_B)) return TorchCodec::encode(op, payload);
-  const torch::Tensor tensor = std::static_pointer_cast<const torch::Tensor>(payload.data)->detach().contiguous();
+  const torch::Tensor given = std::static_pointer_cast<const torch::Tensor>(payload.data)->detach();
+  // The copy is this thread's stream's work, which the rank's stream does not wait for before it uses that memory again.
+  if (!given.is_contiguous()) keep_for_this_stream(given);
+  const torch::Tensor tensor = given.contiguous();
   if (!tensor.is_cuda() || tensor.nbytes() == 0) return TorchCodec::encode(op, payload);
   FieldsOut head;
   head.add(payload.bytes);

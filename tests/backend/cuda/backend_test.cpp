@@ -37,9 +37,6 @@ TEST(CudaBackend, of_several_processes_works_at_once_on_whole_gpus) {
   const CudaShare share{2, 1};
   EXPECT_EQ(cuda_backend(resnet(4), {.share = share})->stream_source(), nullptr);
   EXPECT_NE(cuda_backend(resnet(4), {})->stream_source(), nullptr);
-  EXPECT_THROW(cuda_backend(resnet(4), {.placement = Placement::partitions, .share = share}), InputError);
-  EXPECT_THROW(cuda_backend(resnet(4), {.placement = Placement::streams, .share = share}), InputError);
-  EXPECT_THROW(cuda_backend(resnet(4), {.share = share, .graphs = true}), InputError);
 }
 
 TEST(CudaBackend, of_several_processes_computes_what_it_does_of_one) {
