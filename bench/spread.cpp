@@ -17,10 +17,13 @@ std::vector<std::string> spread_over_threads(std::int64_t count, const Work& wor
   std::int64_t failed_at = count;
   std::exception_ptr failure;
 
+  const auto told_to_stop = [&] {
+    return (options.stop != nullptr && options.stop->load()) || (options.also_stop != nullptr && options.also_stop->load());
+  };
   // Whatever is taken is done, and numbers are taken in their order: what is done has no gaps, and no piece
   // before the first one that throws is left out.
   const auto take_turns = [&] {
-    while (!failed.load() && (options.stop == nullptr || !options.stop->load())) {
+    while (!failed.load() && !told_to_stop()) {
       const std::int64_t index = next.fetch_add(1);
       if (index >= count) return;
       try {

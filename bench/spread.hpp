@@ -15,8 +15,12 @@ using Work = std::function<std::string(std::int64_t index)>;
 
 struct SpreadOptions {
   int threads = 1;
-  const std::atomic<bool>* stop = nullptr;  ///< once set, no further piece is begun
-  std::function<void()> done = {};          ///< called after every piece, never twice at once
+  const std::atomic<bool>* stop = nullptr;       ///< once set, no further piece is begun
+  const std::atomic<bool>* also_stop = nullptr;  ///< likewise
+  std::function<void()> done = {};               ///< called after every piece, never twice at once
+  /// Over processes: called with the reason where another one is lost; what is returned then are the first few results. Not
+  /// set: LostError is thrown.
+  std::function<void(const std::string& why)> lost = {};
 };
 
 /// Does the pieces 0 to `count` - 1 and returns their results in that order: the same ones however they are

@@ -17,6 +17,7 @@ namespace {
 enum class Says : std::uint8_t {
   want,    ///< to the first process
   run,     ///< to who asked: first and last piece; none: there are no more
+  stop,    ///< from the first process: what is under way ends early
   result,  ///< to the first process: first piece, the results, whether it was told to stop, what was thrown
 };
 
@@ -79,7 +80,7 @@ class Source {
   /// What is to be done next by somebody; nothing once there is no more, or it is to stop.
   std::optional<Pieces> next() {
     const std::lock_guard lock(mutex_);
-    if (stopped_ || next_ == count_ || (options_.stop != nullptr && options_.stop->load())) return std::nullopt;
+    if (ends_ || next_ == count_ || halted_ || (options_.stop != nullptr && options_.stop->load())) return std::nullopt;
     // A quarter of everybody's fair share of what is left: the last runs are short.
     const std::int64_t run = std::max<std::int64_t>(1, (count_ - next_) / (4 * world_.processes()));
     const Pieces pieces{next_, next_ + run};
@@ -88,13 +89,28 @@ class Source {
     return pieces;
   }
 
+  /// One that was told to stop has all others told.
   void keep(Done done) {
-    const std::lock_guard lock(mutex_);
-    --under_way_;
-    stopped_ = stopped_ || done.stopped || done.threw;
-    const std::int64_t first = done.first;
-    done_.emplace(first, std::move(done));
+    const bool stopped = done.stopped;
+    {
+      const std::lock_guard lock(mutex_);
+      --under_way_;
+      ends_ = ends_ || done.threw;
+      const std::int64_t first = done.first;
+      done_.emplace(first, std::move(done));
+    }
+    if (stopped) stop_all();
   }
+
+  void stop_all() {
+    if (halted_.exchange(true)) return;
+    for (std::int32_t p = 1; p < world_.processes(); ++p) world_.send(session_, p, FieldsOut().add(Says::stop).take());
+  }
+
+  /// Set once all are to stop.
+  const std::atomic<bool>& halted() const { return halted_; }
+  /// A process is lost: the others notice that themselves.
+  void halt() { halted_ = true; }
 
   void handle(std::int32_t from, std::string_view head, const Parcel& parcel) {
     FieldsIn fields(head);
@@ -110,7 +126,8 @@ class Source {
         told_ += static_cast<std::int64_t>(done.results.size());
         return keep(std::move(done));
       }
-      case Says::run: return;
+      case Says::run:
+      case Says::stop: return;
     }
   }
 
@@ -125,6 +142,7 @@ class Source {
 
   /// The first results without gaps; throws what the piece with the lowest number threw.
   std::vector<std::string> results() {
+    const std::lock_guard lock(mutex_);
     std::vector<std::string> all;
     for (auto& [first, done] : done_) {
       if (done.threw && done.input) throw InputError(done.what);
@@ -146,7 +164,8 @@ class Source {
   std::int64_t next_ = 0;
   std::int64_t under_way_ = 0;  ///< runs
   std::atomic<std::int32_t> ended_{0};
-  bool stopped_ = false;
+  bool ends_ = false;  ///< a piece threw
+  std::atomic<bool> halted_{false};
   std::map<std::int64_t, Done> done_;  ///< by first piece
   std::atomic<std::int64_t> told_{0};
 };
@@ -154,7 +173,7 @@ class Source {
 std::vector<std::string> give(World& world, std::int64_t count, const Work& work, const SpreadOptions& options) {
   const std::int64_t session = world.new_session();
   Source source(world, session, count, options);
-  world.open(session, [&source](std::int32_t from, std::string_view head, Parcel& parcel) { source.handle(from, head, parcel); }, [] {});
+  world.open(session, [&source](std::int32_t from, std::string_view head, Parcel& parcel) { source.handle(from, head, parcel); }, [&source] { source.halt(); });
   struct Close {
     World& world;
     std::int64_t session;
@@ -163,15 +182,23 @@ std::vector<std::string> give(World& world, std::int64_t count, const Work& work
   const auto tell = [&] {
     for (std::int64_t pieces = source.take_told(); options.done && pieces > 0; --pieces) options.done();
   };
-  while (const auto pieces = source.next()) {
-    source.keep(do_pieces(*pieces, work, options));
-    tell();
-    world.poll();
+  SpreadOptions own = options;
+  own.also_stop = &source.halted();
+  try {
+    while (const auto pieces = source.next()) {
+      source.keep(do_pieces(*pieces, work, own));
+      tell();
+      world.poll();
+    }
+    world.wait([&] {
+      tell();
+      if (options.stop != nullptr && options.stop->load()) source.stop_all();
+      return source.is_over();
+    });
+  } catch (const LostError& error) {
+    if (!options.lost) throw;
+    options.lost(error.what());
   }
-  world.wait([&] {
-    tell();
-    return source.is_over();
-  });
   tell();
   return source.results();
 }
@@ -180,20 +207,25 @@ void take(World& world, const Work& work, const SpreadOptions& options) {
   const std::int64_t session = world.new_session();
   std::mutex mutex;
   std::optional<Pieces> given;
+  std::atomic<bool> halted{false};
   world.open(
       session,
       [&](std::int32_t, std::string_view head, Parcel&) {
         FieldsIn fields(head);
-        if (fields.get<Says>() != Says::run) return;
+        const auto says = fields.get<Says>();
+        if (says == Says::stop) halted = true;
+        if (says != Says::run) return;
         const std::lock_guard lock(mutex);
         given = fields.get<Pieces>();
       },
-      [] {});
+      [&halted] { halted = true; });
   struct Close {
     World& world;
     std::int64_t session;
     ~Close() { world.close(session); }
   } const close{world, session};
+  SpreadOptions own = options;
+  own.also_stop = &halted;
   while (true) {
     world.send(session, 0, FieldsOut().add(Says::want).take());
     Pieces pieces;
@@ -204,7 +236,8 @@ void take(World& world, const Work& work, const SpreadOptions& options) {
       return true;
     });
     if (pieces.first == pieces.last) return;
-    const auto bytes = std::make_shared<const std::string>(to_bytes(do_pieces(pieces, work, options)));
+    const auto bytes = std::make_shared<const std::string>(to_bytes(do_pieces(pieces, work, own)));
+    world.check();
     world.send(session, 0, FieldsOut().add(Says::result).take(), std::shared_ptr<const void>(bytes, bytes->data()), static_cast<std::int64_t>(bytes->size()));
   }
 }

@@ -1,6 +1,7 @@
 // Work spread over processes comes back in order, whoever did it; errors and stops end it everywhere.
 #include "bench/spread_processes.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -13,6 +14,7 @@
 
 #include "backend/thread_transport.hpp"
 #include "sim/core/error.hpp"
+#include "tests/backend/thread_processes.hpp"
 
 namespace bubblescope {
 namespace {
@@ -103,7 +105,9 @@ TEST(SpreadOverProcesses, throws_what_a_piece_threw_in_the_first_process) {
 TEST(SpreadOverProcesses, a_stop_in_any_process_ends_all_with_the_first_results_without_gaps) {
   for (const std::size_t who : {0u, 1u}) {
     std::atomic<bool> stop{false};
+    std::atomic<int> late{0};
     const Work work = [&](std::int64_t i) {
+      late += stop.load();
       if (i == 20) stop = true;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       return squared(i);
@@ -112,8 +116,38 @@ TEST(SpreadOverProcesses, a_stop_in_any_process_ends_all_with_the_first_results_
     options[who].stop = &stop;
     const auto outcomes = spread(2, 10'000, work, options);
     ASSERT_LT(outcomes.front().results.size(), 10'000u) << "process " << who;
+    EXPECT_LT(late, 300) << "process " << who;  // runs have up to 1250
     for (std::size_t i = 0; i < outcomes.front().results.size(); ++i) EXPECT_EQ(outcomes.front().results[i], squared(static_cast<std::int64_t>(i)));
   }
+}
+
+/// Process 1 is lost while process 0 is at the 100th piece of its first run, which has 1250. What both threw, and process 0's results.
+std::vector<std::string> lose_one(const SpreadOptions& options_of_first, std::vector<std::string>& results) {
+  ThreadProcesses processes(2);
+  return processes.run([&](World& world) {
+    if (!world.first()) std::this_thread::sleep_for(std::chrono::milliseconds(50));  // process 0's run is the first one
+    const Work work = [&](std::int64_t i) {
+      if (world.first() && i == 100) processes.lose("process 1 is gone");
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return squared(i);
+    };
+    auto got = spread_over_processes(world)(10'000, work, world.first() ? options_of_first : SpreadOptions{});
+    if (world.first()) results = std::move(got);
+  });
+}
+
+TEST(SpreadOverProcesses, where_a_process_is_lost_the_first_results_are_kept) {
+  std::vector<std::string> results;
+  std::string why;
+  EXPECT_THAT(lose_one({.lost = [&](const std::string& reason) { why = reason; }}, results), testing::ElementsAre("", "process 1 is gone"));
+  EXPECT_EQ(why, "process 1 is gone");
+  EXPECT_EQ(results.size(), 101u);  // no piece was begun afterwards
+  for (std::size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i], squared(static_cast<std::int64_t>(i)));
+}
+
+TEST(SpreadOverProcesses, where_a_process_is_lost_and_nobody_is_to_be_told_it_is_thrown) {
+  std::vector<std::string> results;
+  EXPECT_THAT(lose_one({}, results), testing::Each("process 1 is gone"));
 }
 
 }  // namespace
