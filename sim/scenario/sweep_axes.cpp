@@ -203,6 +203,11 @@ class Parser {
   std::size_t next_ = 0;
 };
 
+/// Whether one is of a key or option of all schedules, the other of the same one of some: its values would be overwritten.
+bool covers(const SweepAxis& all, const SweepAxis& some) {
+  return all.what == SweepAxis::What::of_schedules && some.what == SweepAxis::What::key && some.key.starts_with("schedule.") && some.key.ends_with("." + all.key);
+}
+
 }  // namespace
 
 std::vector<SweepAxis> parse_axes(std::span<const std::string> texts) {
@@ -211,6 +216,7 @@ std::vector<SweepAxis> parse_axes(std::span<const std::string> texts) {
     for (SweepAxis& axis : Parser(text).read()) {
       for (const SweepAxis& other : axes) {
         if (other.key == axis.key) fail_axis(axis, axis.column, fmt::format("the axis '{}' is of the same key; expected each once", other.name));
+        if (covers(other, axis) || covers(axis, other)) fail_axis(axis, axis.column, fmt::format("the axis '{}' sets the same; expected one of them", other.name));
       }
       axes.push_back(std::move(axis));
     }

@@ -40,7 +40,8 @@ struct SweepAxis {
 /// a section by its name alone where only one section has it, or whatever an override takes.
 ///
 /// Throws InputError `--over TEXT: character N, axis 'KEY': what is wrong; what was expected`: also for an axis or
-/// a value given twice, and for more than kMostPoints points. What values mean is checked by `check_axes`.
+/// a value given twice, for `schedule.NAME.queue` beside `queue`, and for more than kMostPoints points.
+/// What values mean is checked by `check_axes`.
 std::vector<SweepAxis> parse_axes(std::span<const std::string> texts);
 
 /// Points of the grid: the product of the numbers of values.

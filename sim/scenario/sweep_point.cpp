@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "sim/core/error.hpp"
+#include "sim/scenario/check.hpp"
 #include "sim/scenario/keys.hpp"
 #include "sim/schedules/registry.hpp"
 
@@ -40,13 +41,35 @@ std::vector<std::string> names_of(std::span<const SweepAxis> axes, const Scenari
   return names;
 }
 
+/// `schedule.ppll.queue` taken apart: `which` by name or label, and its key or option. Other keys: their section, and no `which`.
+struct Path {
+  std::string_view section, which, key;
+};
+
+Path path_of(std::string_view whole) {
+  const std::size_t first = std::min(whole.find('.'), whole.size()), last = std::min(whole.rfind('.'), whole.size());
+  const std::string_view section = whole.substr(0, first);
+  if (section != "schedule") return {section, "", whole.substr(std::min(first + 1, whole.size()))};
+  return {section, first < last ? whole.substr(first + 1, last - first - 1) : "", whole.substr(std::min(last + 1, whole.size()))};
+}
+
+bool is_called(const ScheduleConfig& config, std::string_view name) { return !name.empty() && (config.name == name || config.label == name); }
+
+/// Throws InputError where an option of schedules is none of theirs, or its value is none that it can have. Reading takes any.
+void require_option(const ScenarioDraft& draft, const Path& path) {
+  if (path.section != "schedule" || find_key(path.section, path.key) != nullptr) return;
+  if (const auto key = derived_from(path.key); !key.empty()) throw InputError(fmt::format("the option '{}' follows from {}; expected it there only", path.key, key));
+  for (const ScheduleConfig& config : draft.scenario.schedules) {
+    if (is_called(config, path.which)) option_text(find_schedule(config.name), {.ranks = 1, .microbatches = 1, .options = config.options}, path.key);
+  }
+}
+
 /// What is wrong with the override, without the override itself, or nothing.
-std::optional<std::string> refusal(ScenarioDraft draft, const std::string& change, const Schedule* schedule, const std::string& option) {
+std::optional<std::string> refusal(ScenarioDraft draft, const std::string& key, const std::string& value) {
+  const std::string change = fmt::format("{}={}", key, value);
   try {
     apply_overrides(draft, std::array{change});
-    if (schedule != nullptr && has_option(*schedule, option)) {
-      option_text(*schedule, {.ranks = 1, .microbatches = 1, .options = draft.scenario.schedules.front().options}, option);
-    }
+    require_option(draft, path_of(key));
   } catch (const InputError& error) {
     const std::string text = error.what(), prefix = fmt::format("--set {}: ", change);
     return text.starts_with(prefix) ? text.substr(prefix.size()) : text;
@@ -63,7 +86,7 @@ void check_of_schedules(const SweepAxis& axis, std::vector<std::string> names) {
     const bool right = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
       ScenarioDraft alone;
       alone.scenario.schedules.emplace_back().name = name;
-      const auto found = refusal(alone, fmt::format("schedule.{}.{}={}", name, axis.key, value.text), &find_schedule(name), axis.key);
+      const auto found = refusal(alone, fmt::format("schedule.{}.{}", name, axis.key), value.text);
       if (!first) first = found;
       return !found;
     });
@@ -98,10 +121,12 @@ void check_axes(std::span<const SweepAxis> axes, const ScenarioDraft& base) {
   for (const SweepAxis& axis : axes) {
     if (axis.what == SweepAxis::What::of_schedules) check_of_schedules(axis, names_of(axes, base));
     if (axis.what != SweepAxis::What::key) continue;
-    const std::size_t dot = std::min(axis.key.find('.'), axis.key.size() - 1);
-    const bool known = find_key(std::string_view(axis.key).substr(0, dot), std::string_view(axis.key).substr(dot + 1)) != nullptr;
+    const Path path = path_of(axis.key);
+    const auto& schedules = base.scenario.schedules;
+    const bool known = find_key(path.section, path.key) != nullptr ||
+                       std::any_of(schedules.begin(), schedules.end(), [&](const ScheduleConfig& config) { return is_called(config, path.which) && has_option(find_schedule(config.name), path.key); });
     for (const AxisValue& value : axis.values) {
-      if (const auto wrong = refusal(base, fmt::format("{}={}", axis.key, value.text), nullptr, {})) fail_axis(axis, known ? value.column : axis.column, *wrong);
+      if (const auto wrong = refusal(base, axis.key, value.text)) fail_axis(axis, known ? value.column : axis.column, *wrong);
     }
   }
 }

@@ -109,6 +109,12 @@ TEST(SweepAxes, what_is_given_twice_is_refused) {
   EXPECT_THAT(refusal("ranks=2,cluster.ranks=4"), HasSubstr("character 9, axis 'cluster.ranks': the axis 'ranks' is of the same key"));
 }
 
+TEST(SweepAxes, what_another_axis_sets_in_every_schedule_is_refused) {
+  EXPECT_THAT(refusal("queue=0:1,schedule.ppll.queue=2:4"), EndsWith("character 11, axis 'schedule.ppll.queue': the axis 'queue' sets the same; expected one of them"));
+  EXPECT_THAT(refusal("schedule.gpipe.microbatches=2,microbatches=4"), EndsWith("character 31, axis 'microbatches': the axis 'schedule.gpipe.microbatches' sets the same; expected one of them"));
+  EXPECT_EQ(refusal("queue=0:1,schedule.ppll.forward=late,schedule.gpipe.microbatches=4"), "accepted");
+}
+
 TEST(SweepAxes, ranges_that_are_none_are_refused) {
   for (const std::string range : {"4..", "4..x", "4..8+", "4..8x", "4..8+2x", "4...8", "1.5..3", "1234567890123456789..2"}) {
     EXPECT_THAT(refusal("ranks=" + range), AllOf(HasSubstr("character 7, axis 'ranks': the range '" + range + "' "), HasSubstr("LOW..HIGH+STEP"))) << range;

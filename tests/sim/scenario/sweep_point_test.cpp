@@ -108,13 +108,22 @@ TEST(SweepPoint, contradictions_of_schedules_that_are_not_predicted_do_not_count
 }
 
 TEST(SweepPoint, wrong_keys_and_values_are_refused_before_anything_is_predicted) {
-  EXPECT_EQ(refusal("ranks=2..8,queue=0:1,microbatches=4,schedule.ppll.queue=1,recompute=all:[0]"), "accepted");
+  EXPECT_EQ(refusal("ranks=2..8,queue=0:1,microbatches=4,schedule.ppll.forward=early:late,recompute=all:[0]"), "accepted");
   EXPECT_THAT(refusal("ranks=2:many"), testing::StartsWith("--over ranks=2:many: character 9, axis 'ranks': 'ranks' is a text; expected a whole number of at least 1"));
   EXPECT_THAT(refusal("batch=8,cluster.lanch=20us"), AllOf(HasSubstr("character 9, axis 'cluster.lanch': unknown key 'lanch' in [cluster]"), EndsWith("did you mean 'launch'?")));
   EXPECT_THAT(refusal("schedule.gpip.microbatches=2"), AllOf(HasSubstr("no [[schedule]] is called 'gpip'"), EndsWith("did you mean 'gpipe'?")));
   EXPECT_THAT(refusal("microbatches=0"), HasSubstr("axis 'microbatches': 'microbatches' is 0; expected"));
   EXPECT_THAT(refusal("queue=1:-1"), HasSubstr("character 9, axis 'queue': option 'queue'"));
   EXPECT_THAT(refusal("variant=serail"), HasSubstr("did you mean 'serial'?"));
+}
+
+TEST(SweepPoint, options_of_one_schedule_are_checked_as_those_of_all) {
+  EXPECT_EQ(refusal("schedule.ppll.queue=1:4,schedule.sequential-local.variant=serial:overlapped"), "accepted");
+  EXPECT_THAT(refusal("schedule.ppll.queue=1:x"), HasSubstr("character 23, axis 'schedule.ppll.queue': option 'queue' of schedule 'ppll' is 'x'; expected"));
+  EXPECT_THAT(refusal("schedule.ppll.forward=erly"), HasSubstr("did you mean 'early'?"));
+  EXPECT_THAT(refusal("batch=8,schedule.ppll.quue=1:2"), AllOf(HasSubstr("character 9, axis 'schedule.ppll.quue': schedule 'ppll' has no option 'quue'"), EndsWith("did you mean 'queue'?")));
+  EXPECT_THAT(refusal("schedule.gpipe.clip=1"), HasSubstr("the option 'clip' follows from training.clip_norm; expected it there only"));
+  EXPECT_THAT(refusal("schedule.gpipe.microbatches=2:x"), HasSubstr("character 31, axis 'schedule.gpipe.microbatches': 'microbatches' is a text"));
 }
 
 TEST(SweepPoint, an_option_of_no_schedule_of_the_sweep_is_refused) {
