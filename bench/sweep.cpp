@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "backend/cores.hpp"
@@ -111,6 +112,13 @@ void require_known_form(const std::filesystem::path& out) {
   require_writable_file(out);
 }
 
+/// Beside the whole one, which a part must not replace: a CSV does not say how many points there were to be.
+std::filesystem::path unfinished(const std::filesystem::path& out) { return out.parent_path() / ("unfinished." + out.filename().string()); }
+
+/// allocation.cpp has all threads share one arena: here none waits for another's allocations. To be said before there are
+/// other threads, those of a Job included, since the first one that allocates settles it (glibc).
+void give_arenas(int threads) { mallopt(M_ARENA_MAX, threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))); }
+
 int sweep(Job& job, const Options& options, const std::string& text) {
   const Spread spread = job.world() == nullptr ? Spread(spread_over_threads) : spread_over_processes(*job.world());
   ScenarioDraft base = draft_scenario(text, options.scenario);
@@ -119,9 +127,6 @@ int sweep(Job& job, const Options& options, const std::string& text) {
   check_axes(axes, base);
   if (job.speaks()) require_known_form(options.out);
   const int threads = options.threads > 0 ? options.threads : std::max(1, available_cores() / job.on_this_host());
-  // allocation.cpp has all threads share one arena: here none waits for another's allocations.
-  mallopt(M_ARENA_MAX, threads);
-
   SweepResult result{options.scenario, axes, point_count(axes), 0, {}};
   const Interrupt interrupt;
   Progress progress("predicting", result.points);
@@ -134,7 +139,9 @@ int sweep(Job& job, const Options& options, const std::string& text) {
       told = now;
     }
   };
-  const SpreadOptions how{threads, interrupt.flag(), tell};
+  std::string lost;
+  SpreadOptions how{.threads = threads, .stop = interrupt.flag(), .lost = [&](const std::string& why) { lost = why; }};
+  if (job.speaks()) how.done = tell;
   std::vector<std::string> bytes = spread(result.points, [&](std::int64_t point) { return encode_rows(predict_point(base, axes, point)); }, how);
   progress.done();
   if (!job.speaks()) return 0;
@@ -150,11 +157,13 @@ int sweep(Job& job, const Options& options, const std::string& text) {
   sort_rows(result.rows, options.sort);
 
   const std::string json = options.json || options.out.extension() == ".json" ? sweep_json(result) : std::string();
-  if (!options.out.empty()) write_file(options.out, options.out.extension() == ".json" ? json : sweep_csv(result));
+  const std::filesystem::path out = interrupted && !options.out.empty() ? unfinished(options.out) : options.out;
+  if (!out.empty()) write_file(out, out.extension() == ".json" ? json : sweep_csv(result));
   fmt::print("{}", options.json ? json : to_text(without_empty_columns(sweep_table(result))));
-  if (interrupted) fmt::print(stderr, "bubblescope: interrupted: {} of {} points are predicted\n", result.predicted, result.points);
+  if (!lost.empty()) fmt::print(stderr, "bubblescope: {}\n", lost);
+  if (interrupted) fmt::print(stderr, "bubblescope: interrupted: {} of {} points are predicted{}\n", result.predicted, result.points, out.empty() ? "" : fmt::format(", in {}", out.string()));
   const bool any = std::any_of(result.rows.begin(), result.rows.end(), [](const SweepRow& row) { return row.numbers.has_value(); });
-  return interrupted || !any ? 1 : 0;
+  return interrupted || !lost.empty() || !any ? 1 : 0;
 }
 
 }  // namespace
@@ -180,9 +189,10 @@ void add_sweep(CommandLine& line) {
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options, &line] {
     line.chosen = [options, &line] {
+      give_arenas(options->threads);
       const std::string text = read_file(options->scenario, "a scenario file (TOML)");
       Job job(text, line.arguments);
-      return in_job(job, [&] { return sweep(job, *options, text); });
+      return in_job(job.world(), [&] { return sweep(job, *options, text); });
     };
   });
 }

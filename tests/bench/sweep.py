@@ -11,6 +11,7 @@ import json
 import signal
 
 from interrupts import Started
+from mpirun import Job, mpirun, needs_mpi
 from program import MS, SOURCE, InFolder, main, run
 from scenarios import null
 
@@ -145,6 +146,8 @@ class Usage(InFolder):
             ("schedule=pplll", "did you mean 'ppll'?"),
             ("ranks=2:2", "'2' is given twice"),
             ("ranks=2,ranks=4", "the axis 'ranks' is of the same key"),
+            ("queue=0:1,schedule.ppll.queue=2:4", "the axis 'queue' sets the same; expected one of them"),
+            ("schedule.ppll.queue=1:x", "option 'queue' of schedule 'ppll' is 'x'"),
             ("ranks=1..2000+1,batch=1..2000+1", "with it the grid has 4000000 points or more; expected at most 1000000"),
             ("waves=2", "no schedule of the sweep has an option 'waves'"),
             ("", "there is no axis"),
@@ -177,21 +180,48 @@ class Usage(InFolder):
         self.assertIn("is a folder", self.fails(2, "sweep", DEMO, "--over", "ranks=2", "--out", self.folder / "grid.csv"))
 
 
+@needs_mpi
+class Processes(InFolder):
+    def test_any_number_of_processes_gives_the_same_bytes(self):
+        grid = ["sweep", DEMO, "--over", "ranks=1..4,microbatches=1:4:5,schedule=ppll:gpipe:zbv"]
+        for count, more in [(1, []), (3, []), (3, ["--json", "--sort", "throughput"])]:
+            with self.subTest(count=count, more=more):
+                self.assertEqual(mpirun(self, count, *grid, *more), (0, run(*grid, *more).stdout, ""))
+
+
 class Stopped(InFolder):
-    def test_ctrl_c_keeps_the_points_until_then(self):
+    def setUp(self):
+        super().setUp()
         # 7 s or more of searches, after points that take no time.
         file = self.write("s.toml", null('name = "gpipe"', ranks=8))
         over = "seed=1..500+1,schedule=gpipe:v-half,microbatches=8"
-        whole = ["sweep", file, "--over", over, "--set", "training.batch=8", "--threads", 2]
-        started = Started(self, *whole, "--json", "--out", self.folder / "grid.csv").wait_for("predicting ")
+        self.whole = ["sweep", file, "--over", over, "--set", "training.batch=8", "--json", "--out", self.folder / "grid.csv"]
+
+    def test_ctrl_c_keeps_the_points_until_then(self):
+        self.write("grid.csv", "of a whole sweep")
+        started = Started(self, *self.whole, "--threads", 2).wait_for("predicting ")
         code, output, error = started.send(signal.SIGINT).ended()
         self.assertEqual(code, 1, error)
+        self.is_partial(output, error)
+        self.assertEqual((self.folder / "grid.csv").read_text(), "of a whole sweep")
+
+    @needs_mpi
+    def test_a_lost_process_leaves_the_points_until_then(self):
+        job = Job(2, *self.whole, "--threads", 1, case=self, terminal=True).wait_for("predicting ").send(signal.SIGKILL, 1)
+        code, output, error = job.ended()
+        self.assertNotEqual(code, 0)
+        self.assertRegex(error, r"bubblescope: process 1 \(host \S+\) was killed or has ended\n")
+        self.is_partial(output, error)
+        self.assertFalse((self.folder / "grid.csv").exists())
+
+    def is_partial(self, output, error):
         answer = json.loads(output)
         self.assertEqual(answer["points"], 1000)
         self.assertLess(answer["predicted_points"], 1000)
         self.assertEqual([row["point"] for row in answer["results"]], list(range(answer["predicted_points"])))
-        self.assertIn(f"interrupted: {answer['predicted_points']} of 1000 points are predicted", error)
-        self.assertEqual((self.folder / "grid.csv").read_text().count("\n"), 1 + len(answer["results"]))
+        file = self.folder / "unfinished.grid.csv"
+        self.assertIn(f"interrupted: {answer['predicted_points']} of 1000 points are predicted, in {file}", error)
+        self.assertEqual(file.read_text().count("\n"), 1 + len(answer["results"]))
 
 
 if __name__ == "__main__":
