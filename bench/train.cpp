@@ -75,11 +75,13 @@ int train(const Scenario& scenario, const std::vector<Experiment>& experiments, 
     Trained trained;
     try {
       trained = train_with_torch(scenario, experiments[e], request);
-    } catch (const InputError&) {
+    } catch (const std::exception&) {  // those before it are complete
       if (order.json && speaks && e > 0) print_json({{"schema_version", 1}, {"results", results}});
       throw;
     }
-    if (trained.status != "complete" || !trained.failure.empty()) code = 1;
+    // What only the first process has met (a log that cannot be written) is the end for all.
+    const bool bad = trained.status != "complete" || !trained.failure.empty();
+    if (order.world == nullptr ? bad : order.world->any(bad)) code = 1;
     if (!speaks) continue;
     results.push_back(trained_json(labels[e], trained, request));
     if (!order.json) tell_end(labels[e], trained, request);

@@ -84,7 +84,7 @@ Trained train_with_torch(const Scenario& scenario, const Experiment& experiment,
     if (first) write_training_log(log, label, status, result.planned, request.log);
   };
   Progress progress(label, result.planned);
-  options.progress = [&](std::int64_t) { progress.advance(); };
+  if (first) options.progress = [&](std::int64_t) { progress.advance(); };
   options.epoch_done = [&](const TrainingLog& log) {
     const EpochResult& epoch = log.epochs.back();
     progress.done();
