@@ -48,10 +48,11 @@ int calibrate_scenario(const Options& options, const CommandLine& line) {
   Scenario scenario = read_scenario(options.scenario, options.flags.overrides);
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   need_backend(scenario.backend.name, line.arguments);
-  const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
-  refuse_hopeless(scenario, experiments, false);
+  const Chosen chosen = chosen_experiments(scenario, options.flags);
+  refuse_hopeless(scenario, chosen.experiments, false);
   Job job(scenario, line.arguments);
-  return in_job(job, [&] { return calibrate_in(job, options, scenario, experiments); });
+  if (job.speaks()) tell_skipped(chosen);
+  return in_job(job.world(), [&] { return calibrate_in(job, options, scenario, chosen.experiments); });
 }
 
 int calibrate_in(Job& job, const Options& options, const Scenario& scenario, const std::vector<Experiment>& experiments) {
@@ -61,8 +62,10 @@ int calibrate_in(Job& job, const Options& options, const Scenario& scenario, con
   MeasureOptions measure;
   measure.stop = interrupt.flag();
   measure.world = job.world();
-  measure.progress = [&](const std::string& what) { progress.label(what); };
-  measure.piece_done = [&] { progress.advance(); };
+  if (job.speaks()) {  // all may have the same terminal
+    measure.progress = [&](const std::string& what) { progress.label(what); };
+    measure.piece_done = [&] { progress.advance(); };
+  }
   const MeasuredRun result = calibrate_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
   if (!job.speaks()) {

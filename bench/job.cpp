@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +15,7 @@
 
 #include "backend/cores.hpp"
 #include "backend/fields.hpp"
+#include "backend/lifeline_meeting.hpp"
 #include "backend/mpi_loader.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/version.hpp"
@@ -30,12 +30,6 @@ namespace {
 bool silent = false;
 bool knows_launch = false;  ///< whether it was looked at
 
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 /// Launchers bind a process to a core; its ranks are to have all that the processes of its host have together.
 void use_cores(const std::set<int>& cores) {
   cpu_set_t set;
@@ -45,8 +39,8 @@ void use_cores(const std::set<int>& cores) {
 }
 
 /// By host: the cores that its processes may use together.
-std::map<std::string, std::set<int>> cores_by_host(World& world, const std::string& host) {
-  const std::string mine = FieldsOut().add(host).add(available_core_list()).take();
+std::map<std::string, std::set<int>> cores_by_host(World& world) {
+  const std::string mine = FieldsOut().add(host_name()).add(available_core_list()).take();
   std::map<std::string, std::set<int>> cores;
   for (const std::string& one : world.gather_all(mine)) {
     FieldsIn fields(one);
@@ -71,9 +65,10 @@ void require_same(World& world, const std::vector<std::string>& arguments, const
 /// An error before the processes know of each other (a scenario that is wrong) is most of the time everybody's. The launcher
 /// ends all of them once the first has told it; where it does not, it was this one's alone.
 void wait_for_first() {
-  for (const char* const name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+  const bool by_torchrun = std::getenv("TORCHELASTIC_RUN_ID") != nullptr;
+  for (const char* const name : {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"}) {
     const char* const own = std::getenv(name);
-    if (own == nullptr) continue;
+    if (own == nullptr || (std::string_view(name) == "RANK" && !by_torchrun)) continue;  // anybody's name for anything
     if (std::string_view(own) != "0") std::this_thread::sleep_for(std::chrono::seconds(2));
     return;
   }
@@ -87,6 +82,16 @@ std::optional<Launch> joined_launch() {
   return launch;
 }
 
+/// What ranks on GPUs have within one process alone. Throws InputError.
+void require_gpus_of_their_own(const Scenario& scenario, const Launch& launch) {
+  const std::string& devices = scenario.backend.devices;
+  if (devices != "gpus") {
+    throw InputError(fmt::format("with 'backend.devices = \"{}\"' all ranks share one GPU and one process, but {} has started {}; expected one process, or \"gpus\"", devices, launch.by, launch.processes));
+  }
+  if (scenario.backend.graphs) throw InputError(fmt::format("CUDA graphs are for ranks of one process, but {} has started {}; expected one process, or 'backend.graphs = false'", launch.by, launch.processes));
+  if (scenario.run.kernels) throw InputError(fmt::format("kernels are recorded of ranks of one process, but {} has started {}; expected one process, or no --kernels", launch.by, launch.processes));
+}
+
 }  // namespace
 
 Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
@@ -98,27 +103,31 @@ Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
   }
   if (launch->processes == 1) return;
   const RankRange own = ranks_of_process(launch->process, launch->processes, scenario.cluster.ranks);
-  join(backend == "cuda" ? gpu_transport(scenario, *launch) : load_mpi(), own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
+  if (backend == "cuda") require_gpus_of_their_own(scenario, *launch);
+  const Connect connect = [&] { return backend == "cuda" ? gpu_transport(*launch) : load_mpi(); };
+  join(connect, own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
   if (backend == "cuda") share_gpus(scenario, *world_);
 }
 
 Job::Job(const std::string& text, const std::vector<std::string>& arguments) {
   const auto launch = joined_launch();
   if (launch && launch->by == "torchrun") throw InputError(fmt::format("torchrun starts processes for GPUs; use 'mpirun -n {} bubblescope ...' or srun", launch->processes));
-  if (launch && launch->processes > 1) join(load_mpi(), "", text, arguments);
+  if (launch && launch->processes > 1) join([] { return load_mpi(); }, "", text, arguments);
 }
 
-void Job::join(std::unique_ptr<Transport> transport, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
-  const auto launch = launched();
+void Job::join(const Connect& connect, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
+  // Until there is a World an error may be this process's alone (no MPI on its host), and nobody else can tell it.
+  silent = knows_launch = false;
+  world_ = std::make_unique<World>(connect());
+  const auto launch = joined_launch();
   const std::string host = host_name();
-  world_ = std::make_unique<World>(std::move(transport));
   if (world_->processes() != launch->processes) {
     throw RunError(fmt::format("{} has started {} processes, but {} knows of {}: the launcher belongs to another MPI", launch->by, launch->processes, world_->transport_name(), world_->processes()));
   }
   world_->watch(fmt::format("process {} (host {}{})", world_->process(), host, ranks));
   require_same(*world_, arguments, text);
-  use_cores(cores_by_host(*world_, host).at(host));
-  const std::vector<std::string> hosts = world_->gather_all(host);
+  use_cores(cores_by_host(*world_).at(host));
+  const std::vector<std::string> hosts = world_->hosts();
   on_this_host_ = static_cast<std::int32_t>(std::count(hosts.begin(), hosts.end(), host));
 }
 
@@ -131,9 +140,8 @@ RankCores rank_cores(const Scenario& scenario, World* world) {
     cores.distinct = cores.pinned;
     return cores;
   }
-  const std::string host = host_name();
-  const auto available = cores_by_host(*world, host);
-  const std::vector<std::string> host_of = world->gather_all(host);
+  const auto available = cores_by_host(*world);
+  const std::vector<std::string> host_of = world->hosts();
   const std::int32_t each = ranks / world->processes();
   if (cores.pinned.empty()) {
     cores.pinned.resize(at(ranks));
@@ -155,18 +163,22 @@ RankCores rank_cores(const Scenario& scenario, World* world) {
   return cores;
 }
 
-int in_job(Job& job, const std::function<int()>& work) {
+int in_job(World* world, const std::function<int()>& work) {
   try {
     return work();
   } catch (const std::exception& error) {
-    if (job.world() != nullptr) job.world()->end_early(error.what());
+    if (world == nullptr) throw;
+    const bool refused = dynamic_cast<const InputError*>(&error) != nullptr;
+    world->end_early(error.what(), refused);
+    if (!refused && world->refused()) throw InputError(error.what());
     throw;
   }
 }
 
 bool is_for_others_to_print(const std::exception& error) {
-  // Who is left when the first process is gone speaks for itself.
-  const bool lost_first = dynamic_cast<const LostError*>(&error) != nullptr && std::string(error.what()).starts_with("process 0 ");
+  // Who is left when the first process is gone speaks for itself, unless that one has said why it ended.
+  const std::string_view why = error.what();
+  const bool lost_first = dynamic_cast<const LostError*>(&error) != nullptr && why.starts_with("process 0 ") && why.find(" ended early: ") == std::string_view::npos;
   if (!knows_launch) wait_for_first();
   return silent && !lost_first;
 }

@@ -1,4 +1,4 @@
-// Commands that run as one of several processes, started by mpirun or srun.
+// Commands that run as one of several processes, started by mpirun, srun or torchrun.
 #pragma once
 
 #include <functional>
@@ -32,7 +32,8 @@ class Job {
   /// Whether this process prints and writes files.
   bool speaks() const { return !world_ || world_->first(); }
  private:
-  void join(std::unique_ptr<Transport> transport, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
+  using Connect = std::function<std::unique_ptr<Transport>()>;
+  void join(const Connect& connect, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
 
   std::unique_ptr<World> world_;
   std::int32_t on_this_host_ = 1;
@@ -43,15 +44,16 @@ class Job {
 RankCores rank_cores(const Scenario& scenario, World* world);
 
 /// Runs `work`; where it throws, the other processes are told why this one ends. What they throw then says the
-/// same, so it is printed once (`is_for_others_to_print`).
-int in_job(Job& job, const std::function<int()>& work);
+/// same, so it is printed once (`is_for_others_to_print`), and is an InputError where this one's is: all end with the
+/// same exit code. `world`: null where this process is alone.
+int in_job(World* world, const std::function<int()>& work);
 
-/// Whether another process prints the error that this one ends with. Before the processes know of each other all but
-/// the first wait for a while, in which the launcher ends them if the first has the same error.
+/// Whether another process prints the error that this one ends with. Until the processes know of each other all but
+/// the first wait for a while, in which the launcher ends them if the first has the same error; then they print theirs.
 bool is_for_others_to_print(const std::exception& error);
 
-/// For commands that one process does: throws InputError where a launcher has started several, in the first of them,
-/// and ends the others.
+/// For commands that one process does: throws InputError where a launcher has started several, in all of them; all but
+/// the first leave it to that to print it.
 void require_alone(const std::string& command);
 
 }  // namespace bubblescope

@@ -23,7 +23,7 @@ int delivered(int code) {
   return code == 0 ? 1 : code;
 }
 
-/// Commands that work for real share their work among the processes that a launcher started; others are for one.
+/// Commands that work for long share their work among the processes that a launcher started; others are for one.
 void require_alone(const CLI::App& app) {
   const std::set<std::string> shared{"run", "calibrate", "sweep"};
   for (const CLI::App* command : app.get_subcommands()) {
@@ -68,8 +68,8 @@ int main(int argc, char** argv) {
   } catch (const InputError& error) {
     if (!is_for_others_to_print(error)) fmt::print(stderr, "bubblescope: {}\n", error.what());
     return 2;
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "bubblescope: not enough memory for this\n");
+  } catch (const std::bad_alloc& error) {
+    if (!is_for_others_to_print(error)) fmt::print(stderr, "bubblescope: not enough memory for this\n");
     return 1;
   } catch (const std::exception& error) {
     if (delivered(0) != 0) return 1;  // that was it

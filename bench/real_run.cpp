@@ -43,21 +43,25 @@ Need need_of(const Summary& summary) {
 
 }  // namespace
 
-std::vector<Experiment> chosen_experiments(const Scenario& scenario, const ScheduleFlags& flags) {
-  std::vector<Experiment> experiments;
-  std::string skipped;
+Chosen chosen_experiments(const Scenario& scenario, const ScheduleFlags& flags) {
+  Chosen chosen;
+  std::string why;
   for (const ScheduleConfig& config : chosen_schedules(scenario, flags)) {
     try {
-      experiments.push_back(build_experiment(scenario, config));
+      chosen.experiments.push_back(build_experiment(scenario, config));
     } catch (const ShapeError& error) {
       if (flags.schedule != "all") throw;
-      fmt::print(stderr, "bubblescope: {} is skipped: {}\n", config.label, error.what());
-      skipped = error.what();
+      chosen.skipped.push_back(fmt::format("{} is skipped: {}", config.label, error.what()));
+      why = error.what();
     }
   }
-  if (experiments.empty() && !skipped.empty()) throw InputError("no schedule can be run; " + skipped);
-  if (experiments.empty()) throw InputError(fmt::format("{}: no schedule is named; expected at least one [[schedule]], or --schedule", scenario.file.string()));
-  return experiments;
+  if (!chosen.experiments.empty()) return chosen;
+  if (!why.empty()) throw InputError("no schedule can be run; " + why);
+  throw InputError(fmt::format("{}: no schedule is named; expected at least one [[schedule]], or --schedule", scenario.file.string()));
+}
+
+void tell_skipped(const Chosen& chosen) {
+  for (const std::string& line : chosen.skipped) fmt::print(stderr, "bubblescope: {}\n", line);
 }
 
 MakeBackend backend_of(const Scenario& scenario) {

@@ -10,9 +10,15 @@
 
 namespace bubblescope {
 
-/// The experiments of the chosen schedules; those of `all` that the scenario cannot have are skipped, which
-/// is told on standard error. Throws InputError where there are none.
-std::vector<Experiment> chosen_experiments(const Scenario& scenario, const ScheduleFlags& flags);
+struct Chosen {
+  std::vector<Experiment> experiments;
+  std::vector<std::string> skipped;  ///< a line about each of `all` that the scenario cannot have
+};
+
+/// The experiments of the chosen schedules. Throws InputError where there are none.
+Chosen chosen_experiments(const Scenario& scenario, const ScheduleFlags& flags);
+/// Tells on standard error what is skipped: of several processes one does.
+void tell_skipped(const Chosen& chosen);
 
 /// The backend that the scenario names.
 MakeBackend backend_of(const Scenario& scenario);

@@ -89,10 +89,11 @@ int run(const Options& options, const CommandLine& line) {
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   if (options.seed_given) scenario.seed = options.seed;
   need_backend(scenario.backend.name, line.arguments);
-  const std::vector<Experiment> experiments = chosen_experiments(scenario, options.flags);
-  refuse_hopeless(scenario, experiments, !options.train);
+  const Chosen chosen = chosen_experiments(scenario, options.flags);
+  refuse_hopeless(scenario, chosen.experiments, !options.train);
   Job job(scenario, line.arguments);
-  return in_job(job, [&] { return run_in(job, options, line, scenario, experiments); });
+  if (job.speaks()) tell_skipped(chosen);
+  return in_job(job.world(), [&] { return run_in(job, options, line, scenario, chosen.experiments); });
 }
 
 int run_in(Job& job, const Options& options, const CommandLine& line, const Scenario& scenario, const std::vector<Experiment>& experiments) {
@@ -106,8 +107,10 @@ int run_in(Job& job, const Options& options, const CommandLine& line, const Scen
   MeasureOptions measure;
   measure.stop = interrupt.flag();
   measure.world = job.world();
-  measure.progress = [&](const std::string& what) { progress.label(what); };
-  measure.piece_done = [&] { progress.advance(); };
+  if (job.speaks()) {  // all may have the same terminal
+    measure.progress = [&](const std::string& what) { progress.label(what); };
+    measure.piece_done = [&] { progress.advance(); };
+  }
   const MeasuredRun result = measure_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
   if (!job.speaks()) {
@@ -169,7 +172,7 @@ void add_run(CommandLine& line) {
   command->add_option_function<std::uint64_t>("--seed", [options](const std::uint64_t& seed) { options->seed = seed, options->seed_given = true; }, "Instead of the scenario's");
   auto* const kernels = command->add_flag("--kernels", options->kernels, "On GPUs: one more run of every schedule, which records kernels and is not measured");
   command->add_flag("--train", options->train, "Train for the scenario's epochs, with evaluation and checkpoints, instead of measuring")->excludes(kernels);
-  command->add_flag("--resume", options->resume, "With --train: go on from the checkpoint in the folder");
+  command->add_flag("--resume", options->resume, "With --train: go on from the checkpoints in the folder; schedules without one begin");
   add_option_flags(*command, options->flags);
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options, &line] { line.chosen = [options, &line] { return run(*options, line); }; });

@@ -20,8 +20,8 @@ namespace bubblescope {
 void need_backend(const std::string& name, const std::vector<std::string>& arguments);
 
 /// Of several processes whose ranks are on GPUs: what carries parcels between them, NCCL from GPU to GPU and everything else
-/// MPI or, where torchrun has started them, TCP. Throws InputError where the scenario's ranks must share a process.
-std::unique_ptr<Transport> gpu_transport(const Scenario& scenario, const Launch& launch);
+/// MPI or, where torchrun has started them, TCP.
+std::unique_ptr<Transport> gpu_transport(const Launch& launch);
 /// Then, by all of them together: gives each the GPUs that its ranks will be on. Throws InputError where there are too few, or
 /// two processes would share one.
 void share_gpus(const Scenario& scenario, World& world);

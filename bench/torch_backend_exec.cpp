@@ -17,7 +17,7 @@ void need_backend(const std::string& name, const std::vector<std::string>& argum
 }
 
 // need_backend does not return for these, so they are never reached in this program.
-std::unique_ptr<Transport> gpu_transport(const Scenario&, const Launch&) { throw RunError("the CUDA backend is not part of this build"); }
+std::unique_ptr<Transport> gpu_transport(const Launch&) { throw RunError("the CUDA backend is not part of this build"); }
 void share_gpus(const Scenario&, World&) { throw RunError("the CUDA backend is not part of this build"); }
 MakeBackend torch_backend_of(const Scenario&) { throw RunError("the LibTorch backends are not part of this build"); }
 Trained train_with_torch(const Scenario&, const Experiment&, const TrainRequest&) { throw RunError("the LibTorch backends are not part of this build"); }

@@ -10,7 +10,6 @@
 #include "backend/cuda/errors.hpp"
 #include "backend/cuda/nccl_transport.hpp"
 #include "backend/fields.hpp"
-#include "backend/lifeline_meeting.hpp"
 #include "backend/socket_transport.hpp"
 #include "backend/torch/rendezvous.hpp"
 #include "bench/torch/devices.hpp"
@@ -45,12 +44,7 @@ int first_gpu(int gpu, std::int32_t before, std::int32_t count) {
 
 }  // namespace
 
-std::unique_ptr<Transport> gpu_transport(const Scenario& scenario, const Launch& launch) {
-  if (scenario.backend.devices != "gpus") {
-    throw InputError(fmt::format("with 'backend.devices = \"{}\"' all ranks share one GPU and one process, but {} has started {}; expected one process, or \"gpus\"", scenario.backend.devices, launch.by, launch.processes));
-  }
-  if (scenario.backend.graphs) throw InputError(fmt::format("CUDA graphs are for ranks of one process, but {} has started {}; expected one process, or 'backend.graphs = false'", launch.by, launch.processes));
-  if (scenario.run.kernels) throw InputError(fmt::format("kernels are recorded of ranks of one process, but {} has started {}; expected one process, or no --kernels", launch.by, launch.processes));
+std::unique_ptr<Transport> gpu_transport(const Launch& launch) {
   std::unique_ptr<Transport> host;
   if (launch.by == "torchrun") {
     host = std::make_unique<SocketTransport>(launch.process, launch.processes, gather_over_store(torchrun_rendezvous()));
@@ -62,9 +56,8 @@ std::unique_ptr<Transport> gpu_transport(const Scenario& scenario, const Launch&
 
 void share_gpus(const Scenario& scenario, World& world) {
   const RankRange own = ranks_of_process(world.process(), world.processes(), scenario.cluster.ranks);
-  const std::string host = host_name();
-  const std::vector<std::string> hosts = world.gather_all(host);
-  const auto before = std::count(hosts.begin(), hosts.begin() + world.process(), host) * own.count();
+  const std::vector<std::string> hosts = world.hosts();
+  const auto before = std::count(hosts.begin(), hosts.begin() + world.process(), hosts[static_cast<std::size_t>(world.process())]) * own.count();
   std::string failure;
   std::vector<std::string> identities;
   try {

@@ -11,7 +11,7 @@ void need_backend(const std::string& name, const std::vector<std::string>& argum
 }
 
 // need_backend does not return for GPUs, so they are never reached in this program.
-std::unique_ptr<Transport> gpu_transport(const Scenario&, const Launch&) { throw RunError("this program computes on CPUs alone"); }
+std::unique_ptr<Transport> gpu_transport(const Launch&) { throw RunError("this program computes on CPUs alone"); }
 void share_gpus(const Scenario&, World&) { throw RunError("this program computes on CPUs alone"); }
 
 std::unique_ptr<Backend> make_backend(const Scenario& scenario, TorchConfig config) {

@@ -4,6 +4,7 @@
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -91,6 +92,15 @@ class Training(InFolder):
         log = json.loads(file.read_text())
         self.assertEqual((log["status"], len(log["losses"])), ("interrupted", log["iterations"]))
         self.assertLess(log["iterations"], iterations)
+
+    def test_a_log_that_cannot_be_written_ends_all_before_the_next_schedule(self):
+        scenario = self.write("s.toml", model('name = "ppll"', f'name = "1f1b"\n{PIPELINE}', epochs=1))
+        (self.folder / "out/ppll.training.json").mkdir(parents=True)
+        job = Job(2, "run", scenario, "--train", "--out", self.folder / "out", "--json", case=self)
+        code, output, error = job.ended(60)
+        self.assertEqual((code, [result["schedule"] for result in json.loads(output)["results"]]), (1, ["ppll"]), error)
+        self.assertRegex(error, r"^bubblescope: ppll: [^\n]*ppll\.training\.json: cannot be written: Is a directory; the training goes on\nbubblescope: ppll: [^\n]*cannot be written: Is a directory\n$")
+        self.assertEqual(files_of(self.folder / "out"), ["ppll.checkpoint"])
 
     def test_a_failing_rank_ends_all_with_one_message(self):
         scenario = self.write("s.toml", model(f'name = "1f1b"\n{PIPELINE}', rate=1e30))
@@ -199,9 +209,9 @@ class Refused(InFolder):
     def job(self, processes, *arguments, **options):
         return Job(processes, *arguments, case=self, folder=self.folder, **options)
 
-    def per_process(self):
-        """A program that takes its scenario by the number of its process."""
-        script = self.write("own.sh", f'#!/bin/sh\nexec "{PROGRAM}" run "s$OMPI_COMM_WORLD_RANK.toml" --out out\n')
+    def per_process(self, program=PROGRAM, scenario="s$OMPI_COMM_WORLD_RANK.toml"):
+        """A program that takes its scenario, or what it is, by the number of its process."""
+        script = self.write("own.sh", f'#!/bin/sh\nexec "{program}" run "{scenario}" --out out\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
         return script
 
@@ -217,6 +227,23 @@ class Refused(InFolder):
     def test_a_scenario_that_one_host_does_not_have(self):
         self.write("s0.toml", self.TEXT)
         self.refused(self.job(2, program=[self.per_process()]), r"s1\.toml: cannot be read")
+
+    def test_a_host_without_mpi(self):
+        self.write("s.toml", self.TEXT)
+        (self.folder / "0").symlink_to(PROGRAM.parent)
+        (self.folder / "1").mkdir()
+        shutil.copy(PROGRAM, self.folder / "1")  # without the module beside it
+        self.refused(self.job(2, program=[self.per_process(f"$OMPI_COMM_WORLD_RANK/{PROGRAM.name}", "s.toml")]), r"several processes need MPI, but libbubblescope-mpi\.so is not in .*/1", code=1)
+
+    def test_what_the_first_process_finds_alone_is_told_once(self):
+        scenario = self.write("s.toml", self.TEXT)
+        self.write("out", "in the way")
+        code, output, error = self.job(4, "run", scenario, "--schedule", "all", "--out", "out").ended(60)
+        self.assertEqual((code, output), (2, ""), error)
+        *skipped, last = error.splitlines()
+        self.assertRegex(last, "^bubblescope: out: nothing can be written there: .*; expected a folder for the results$")
+        self.assertTrue(skipped and all(" is skipped: " in line for line in skipped), error)
+        self.assertEqual(len(skipped), len(set(skipped)))
 
     def test_commands_of_one_process(self):
         self.refused(self.job(2, "predict", self.write("s.toml", self.TEXT)), "'predict' is done by one process, but Open MPI has started 2")
@@ -236,22 +263,26 @@ class Refused(InFolder):
 class Documented(InFolder):
     def test_the_readmes_commands_work(self):
         lines = [line.split() for line in (SOURCE / "README.md").read_text().splitlines() if line.startswith("    mpirun ") and "cuda" not in line]
-        self.assertEqual(len(lines), 2)
+        self.assertEqual(len(lines), 3)
         (self.folder / "scenarios").symlink_to(SOURCE / "scenarios")
         for launcher, option, count, _, *arguments in lines:
             self.assertEqual((launcher, option), ("mpirun", "-n"))
-            small = ["--set", "training.epochs=1", "--set", "data.samples=64", "--set", "data.test_samples=32"] if "--train" in arguments else ["--repeats", "1"]
+            small = ["--set", "training.epochs=1", "--set", "data.samples=64", "--set", "data.test_samples=32"] if "--train" in arguments else ["--repeats", "1"] if "run" in arguments else []
             code, output, error = mpirun(self, int(count), *arguments, *small, folder=self.folder)
             self.assertEqual(code, 0, error + output)
 
     def test_the_commands_of_the_sbatch_file(self):
         scenario = self.write("s.toml", mlp('name = "ppll"', epochs=1).replace("repeats = 2", "repeats = 1"))
         variables = environment(LAUNCH="mpirun", BUBBLESCOPE=str(PROGRAM), SCENARIO=str(scenario), OUT=str(self.folder / "out"), OMPI_MCA_rmaps_base_oversubscribe="1")
-        answer = subprocess.run([SOURCE / "bench/cluster/job.sbatch"], capture_output=True, text=True, timeout=200, env=variables, cwd=self.folder)
+        submit = lambda: subprocess.run([SOURCE / "bench/cluster/job.sbatch"], capture_output=True, text=True, timeout=200, env=variables, cwd=self.folder)
+        answer, measured = submit(), self.folder / "out/measured/run.json"
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertIn("ppll: trained 4 iterations", answer.stdout)
-        self.assertIn("2 processes over MPI, 1 ranks each.", json.loads((self.folder / "out/measured/run.json").read_text())["notes"])
+        self.assertIn("2 processes over MPI, 1 ranks each.", json.loads(measured.read_text())["notes"])
         self.assertTrue((self.folder / "out/training/ppll.checkpoint").exists())
+        before = measured.stat().st_mtime_ns
+        answer = submit()  # once more, as after a requeue
+        self.assertEqual((answer.returncode, measured.stat().st_mtime_ns), (0, before), answer.stderr)
 
 
 KILLED, STOPPED = "was killed or has ended", r"has not answered for 5 s \(stopped, or its host hangs\)"
@@ -296,6 +327,18 @@ class Lost(InFolder):
                 rounds = len(stored["schedules"][0]["measured"]["repeats_ns"])
                 self.assertTrue(1 <= rounds < 50)
                 self.assertTrue((out / "report.html").exists())
+
+    @needs_torch
+    def test_schedules_that_were_trained_before_stay_in_the_answer(self):
+        scenario, out = self.write("s.toml", model('name = "ppll"', f'name = "1f1b"\n{PIPELINE}', epochs=150)), self.folder / "out"
+        job = Job(2, "run", scenario, "--train", "--json", "--out", out, case=self)
+        while not (out / "1f1b.training.json").exists():
+            self.assertIsNone(job.process.poll(), job.said)
+            time.sleep(0.01)
+        job.send(signal.SIGKILL, 1)
+        self.ends_well(job, 1, KILLED, "")
+        (result,) = json.loads(job.ended()[1])["results"]
+        self.assertEqual((result["schedule"], result["status"], result["iterations"]), ("ppll", "complete", 300))
 
     @needs_torch
     def test_during_training_the_same_command_goes_on(self):
