@@ -96,10 +96,10 @@ class Training(InFolder):
     def test_a_log_that_cannot_be_written_ends_all_before_the_next_schedule(self):
         scenario = self.write("s.toml", model('name = "ppll"', f'name = "1f1b"\n{PIPELINE}', epochs=1))
         (self.folder / "out/ppll.training.json").mkdir(parents=True)
-        job = Job(2, "run", scenario, "--train", "--out", self.folder / "out", "--json", case=self)
+        job = Job(2, "run", scenario, "--train", "--resume", "--out", self.folder / "out", "--json", case=self)
         code, output, error = job.ended(60)
         self.assertEqual((code, [result["schedule"] for result in json.loads(output)["results"]]), (1, ["ppll"]), error)
-        self.assertRegex(error, r"^bubblescope: ppll: [^\n]*ppll\.training\.json: cannot be written: Is a directory; the training goes on\nbubblescope: ppll: [^\n]*cannot be written: Is a directory\n$")
+        self.assertRegex(error, r"^bubblescope: ppll has no checkpoint yet and begins\nbubblescope: ppll: [^\n]*ppll\.training\.json: cannot be written: Is a directory; the training goes on\nbubblescope: ppll: [^\n]*cannot be written: Is a directory\n$")
         self.assertEqual(files_of(self.folder / "out"), ["ppll.checkpoint"])
 
     def test_a_failing_rank_ends_all_with_one_message(self):
