@@ -27,7 +27,7 @@
 #include "backend/cores.hpp"
 #include "backend/handover.hpp"
 #include "backend/mpi_loader.hpp"
-#include "backend/payload_codec.hpp"
+#include "backend/null.hpp"
 #include "backend/transport.hpp"
 #include "backend/world.hpp"
 #include "sim/core/quartiles.hpp"
@@ -139,39 +139,6 @@ void handover(benchmark::State& state) {
 }
 BENCHMARK(handover)->ArgName("bytes")->Arg(64 << 10)->Arg(6 << 20)->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
 
-/// A device whose messages have their bytes, where the null device's have only a size.
-class BytesDevice : public Device {
- public:
-  void execute(const Op&) override {}
-  Payload output(const Op&) override { return message(0); }
-  void input(const Op&, Payload) override {}
-  Payload example(const Op&) override { return message(0); }
-  Payload message(std::int64_t bytes) override {
-    auto memory = pool_.take(bytes);
-    std::memset(memory.get(), 1, static_cast<std::size_t>(bytes));
-    return {memory, bytes};
-  }
-
- private:
-  BufferPool pool_;
-};
-
-class BytesCodec : public PayloadCodec {
- public:
-  Parcel encode(const Op&, const Payload& payload) const override { return {std::string(kHead, 'h'), payload.data, payload.bytes}; }
-  Payload decode(const Op&, Parcel parcel) const override { return {std::const_pointer_cast<void>(parcel.body), parcel.bytes}; }
-};
-
-class BytesBackend : public Backend {
- public:
-  std::string name() const override { return "bytes"; }
-  std::unique_ptr<Device> device(Rank, const Program&) override { return std::make_unique<BytesDevice>(); }
-  const PayloadCodec& codec() const override { return codec_; }
-
- private:
-  BytesCodec codec_;
-};
-
 std::unique_ptr<World> world;  // takes the transport over once `channel` begins
 
 void channel(benchmark::State& state, std::unique_ptr<Transport>& transport) {
@@ -179,7 +146,7 @@ void channel(benchmark::State& state, std::unique_ptr<Transport>& transport) {
   constexpr std::int32_t kCount = 1000;
   const std::array<std::int64_t, 1> sizes{state.range(0)};
   const Program program = make_program("", 2, 1, placement_loop(2, 1));
-  BytesBackend backend;
+  NullBackend backend(StageCosts(2), {.bodies = true});
   const std::vector<std::vector<int>> cores = spread_cores(2, 1, available_core_list());
   for (auto _ : state) {
     if (world->first()) {  // the other one sleeps meanwhile
