@@ -18,6 +18,7 @@ void complete_side(SideNumbers& side, const Timeline* timeline) {
     if (!side.spread) side.spread = quartiles(side.repeats);
     if (side.iteration == 0) side.iteration = side.spread->median;
   }
+  if (side.idle_fraction < 0 && !side.idle_repeats.empty()) side.idle_fraction = fraction_quartiles(side.idle_repeats).median;
   if (!timeline) return;
   if (!side.bubbles) side.bubbles = bubbles(*timeline);
   if (side.iteration == 0) side.iteration = side.bubbles->period;

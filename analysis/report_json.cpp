@@ -44,6 +44,7 @@ Json json_of(const SideNumbers& side) {
   json["idle_fraction"] = side.idle_fraction >= 0 ? Json(side.idle_fraction) : Json(nullptr);
   json["speedup"] = maybe(side.speedup);
   json["repeats_ns"] = side.repeats;
+  json["idle_repeats"] = side.idle_repeats;
   json["spread"] = nullptr;
   if (side.spread) {
     json["spread"] = {{"q1_ns", side.spread->first}, {"median_ns", side.spread->median}, {"q3_ns", side.spread->third}, {"count", side.spread->count}};

@@ -24,7 +24,8 @@ struct SideNumbers {
   std::vector<Nanos> repeats;      ///< time per iteration of every repetition; may be empty
   std::optional<Quartiles> spread; ///< of `repeats`
   Nanos makespan = 0;              ///< of the Timeline that is shown
-  double idle_fraction = -1;       ///< of that Timeline, or of all repetitions; -1: not known
+  std::vector<double> idle_repeats; ///< idle fraction of every repetition; may be empty
+  double idle_fraction = -1;       ///< of several repetitions the median, else of that Timeline; -1: not known
   std::vector<std::array<Nanos, kIdleCauses>> idle;  ///< rank -> cause -> ns, of the Timeline shown
   std::vector<std::int64_t> peak_bytes;              ///< per rank; empty: not known
   std::optional<double> speedup;   ///< against the baseline's same side; per sample, where both say how many

@@ -28,6 +28,12 @@ std::string bytes_text(std::int64_t bytes) {
 
 std::string idle_text(const SideNumbers& side) { return side.idle_fraction >= 0 ? percent(side.idle_fraction) : ""; }
 
+std::string idle_range_text(const SideNumbers& side) {
+  if (side.idle_repeats.size() < 2) return "";
+  const Fractions idle = fraction_quartiles(side.idle_repeats);
+  return fmt::format("{:.1f} to {}", 100 * idle.first, percent(idle.third));
+}
+
 std::string peak_text(const SideNumbers& side) {
   if (side.peak_bytes.empty()) return "";
   return bytes_text(*std::max_element(side.peak_bytes.begin(), side.peak_bytes.end()));
@@ -94,6 +100,7 @@ Table utilisation_table(const ReportModel& model) {
   Table table{{{"schedule"},
                {"idle predicted", Align::right},
                {"idle measured", Align::right},
+               {"quartiles", Align::right},
                {"difference", Align::right},
                {"peak memory predicted", Align::right},
                {"peak memory measured", Align::right}},
@@ -104,9 +111,9 @@ Table utilisation_table(const ReportModel& model) {
     if (!s.failure.empty()) {
       row[1] = "no result";
     } else {
-      if (s.predicted) row[1] = idle_text(*s.predicted), row[4] = peak_text(*s.predicted);
-      if (s.measured) row[2] = idle_text(*s.measured), row[5] = peak_text(*s.measured);
-      if (s.idle_points) row[3] = points(*s.idle_points);
+      if (s.predicted) row[1] = idle_text(*s.predicted), row[5] = peak_text(*s.predicted);
+      if (s.measured) row[2] = idle_text(*s.measured), row[3] = idle_range_text(*s.measured), row[6] = peak_text(*s.measured);
+      if (s.idle_points) row[4] = points(*s.idle_points);
     }
     table.rows.push_back(std::move(row));
   }

@@ -29,6 +29,9 @@
 namespace bubblescope {
 namespace {
 
+/// Of fewer samples quartiles say nothing about the error: those of one are equal.
+constexpr std::size_t kFewestForError = 8;
+
 /// Durations by stage and kind.
 class Samples {
  public:
@@ -49,6 +52,7 @@ class Samples {
     double largest = 0;
     for (std::size_t i = 0; i < table_.size(); ++i) {
       if (totals[i] * 100 * ranks < total || table_[i].device.empty()) continue;
+      if (table_[i].device.size() < kFewestForError) return std::numeric_limits<double>::infinity();
       const Quartiles q = quartiles(table_[i].device);
       const double sigma = 0.7413 * static_cast<double>(q.third - q.first);
       largest = std::max(largest, 1.2533 * sigma / std::sqrt(static_cast<double>(q.count)) / std::max(1.0, static_cast<double>(q.median)));

@@ -16,7 +16,8 @@ struct CalibrateOptions {
   std::int32_t rounds = 5;   ///< of alone and busy, in turns, so that the machine's drift hits both
   /// More rounds follow until the medians are known that well, or for so long: the standard error of the median,
   /// relative to it, of every op that takes a hundredth of an average rank's time or more. 0: no more rounds. The
-  /// standard error of a median of n samples is about 1.2533 sigma / sqrt(n), and sigma 0.7413 interquartile ranges.
+  /// standard error of a median of n samples is about 1.2533 sigma / sqrt(n), and sigma 0.7413 interquartile ranges. Of
+  /// fewer than eight it is not known.
   double noise = 0;
   Nanos longest = 15 * kSecond;  ///< for all rounds, where `noise` asks for more; and on streams for messages
   std::int32_t walks = 1;    ///< of a rank's row per round

@@ -113,6 +113,8 @@ class Measuring {
     std::vector<Nanos> there, back;
     joint_.each([&](Rank rank, Device& device) {
       for (std::int64_t walk = walk_; walk < walk_ + count; ++walk) {
+        // Together, or whoever is ahead sends its next message while its last one is still under way.
+        if (both_ways) joint_.meet(meeting_ + walk - walk_, rank);
         if (rank == 0) {
           const Payload message = device.message(bytes);
           if (!both_ways) wait_until(steady_now() + kPause);
@@ -127,6 +129,7 @@ class Measuring {
       }
     });
     walk_ += count;
+    if (both_ways) meeting_ += count;
     return gather(there, both_ways ? back : std::vector<Nanos>{});
   }
 
@@ -135,9 +138,10 @@ class Measuring {
     joint_.each([&](Rank rank, Device&) {
       for (std::int32_t i = 0; i < count; ++i) {
         if (rank == 0) wait_until(steady_now() + kPause);
-        own[at(rank - ranks_.own().first)].push_back(joint_.meet(i, rank));
+        own[at(rank - ranks_.own().first)].push_back(joint_.meet(meeting_ + i, rank));
       }
     });
+    meeting_ += count;
     std::vector<Nanos> latest(at(count), 0);
     for (const auto& times : own) {
       for (std::size_t i = 0; i < latest.size(); ++i) latest[i] = std::max(latest[i], times[i]);
@@ -167,6 +171,7 @@ class Measuring {
   Joint joint_;
   const std::function<void(Device&)>& compute_;
   std::int64_t walk_ = 0;
+  std::int64_t meeting_ = 0;
 };
 
 }  // namespace

@@ -1,9 +1,13 @@
 // The null device: sleeps to absolute points in time.
 #include "backend/null.hpp"
 
+#include <cstring>
+#include <string>
 #include <utility>
 
+#include "backend/buffer_pool.hpp"
 #include "backend/clock.hpp"
+#include "backend/payload_codec.hpp"
 
 namespace bubblescope {
 namespace {
@@ -17,7 +21,7 @@ class NullDevice : public Device {
 
   void execute_compound(Kind, std::span<const Op> parts) override { pass(costs_.of_compound(parts).duration); }
 
-  Payload output(const Op& send) override { return {nullptr, bytes(send)}; }
+  Payload output(const Op& send) override { return message(bytes(send)); }
   void input(const Op& recv, Payload payload) override {
     (void)recv;
     (void)payload;
@@ -27,7 +31,13 @@ class NullDevice : public Device {
     (void)contributions;
     pass(duration(collective.stage, collective.kind));
   }
-  Payload example(const Op& recv) override { return {nullptr, bytes(recv)}; }
+  Payload example(const Op& recv) override { return message(bytes(recv)); }
+  Payload message(std::int64_t bytes) override {
+    if (!options_.bodies || bytes == 0) return {nullptr, bytes};
+    auto body = pool_.take(bytes);
+    std::memset(body.get(), 0, static_cast<std::size_t>(bytes));
+    return {std::move(body), bytes};
+  }
 
  private:
   Nanos duration(Stage stage, Kind kind) const {
@@ -44,6 +54,13 @@ class NullDevice : public Device {
   StageCosts costs_;
   NullOptions options_;
   ChainLinks links_;
+  BufferPool pool_;
+};
+
+class BodyCodec : public PayloadCodec {
+ public:
+  Parcel encode(const Op&, const Payload& payload) const override { return {std::string(), payload.data, payload.data ? payload.bytes : 0}; }
+  Payload decode(const Op&, Parcel parcel) const override { return {std::const_pointer_cast<void>(parcel.body), parcel.bytes}; }
 };
 
 }  // namespace
@@ -53,6 +70,11 @@ NullBackend::NullBackend(StageCosts costs, NullOptions options) : costs_(std::mo
 std::unique_ptr<Device> NullBackend::device(Rank rank, const Program& program) {
   (void)rank;
   return std::make_unique<NullDevice>(costs_, options_, program);
+}
+
+const PayloadCodec& NullBackend::codec() const {
+  static const BodyCodec bodies;
+  return options_.bodies ? bodies : Backend::codec();
 }
 
 }  // namespace bubblescope

@@ -12,6 +12,7 @@ namespace bubblescope {
 
 struct NullOptions {
   Nanos spin = 0;  ///< the last part of every wait is polled, not slept: exact, but it takes a core
+  bool bodies = false;  ///< messages consist of bytes that cross to other processes, instead of a size alone
 };
 
 /// Devices whose ops take the time that `costs` says, asleep, and whose messages have its bytes.
@@ -20,6 +21,7 @@ class NullBackend : public Backend {
   explicit NullBackend(StageCosts costs, NullOptions options = {});
   std::string name() const override { return "null"; }
   std::unique_ptr<Device> device(Rank rank, const Program& program) override;
+  const PayloadCodec& codec() const override;
 
  private:
   StageCosts costs_;

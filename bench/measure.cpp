@@ -12,15 +12,19 @@
 #include "bench/job.hpp"
 #include "bench/machine.hpp"
 #include "bench/pool.hpp"
+#include "bench/steal.hpp"
 #include "bench/version.hpp"
 #include "sim/core/cut_iterations.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/quartiles.hpp"
 
 namespace bubblescope {
 namespace {
 
 /// An op is calibrated at least this often in all rounds together.
 constexpr std::int32_t kCalibrations = 6;
+/// What other guests of the host disturb is done this often at most.
+constexpr std::int32_t kAttempts = 20;
 
 /// One experiment's raw results, a value per round.
 struct Rounds {
@@ -121,24 +125,48 @@ class Session {
     options.longest = scenario_.run.calibrate_for;
     options.cores = cores_.distinct;
     options.stop = options_.stop;
-    Calibration calibration = calibrate(experiment.program, ranks, options);
+    std::optional<Calibration> calibration = undisturbed([&] { return calibrate(experiment.program, ranks, options); });
     said();
-    if (calibration.stopped) return false;
-    rounds_[e].calibrations.push_back(std::move(calibration));
+    if (!calibration) return false;
+    rounds_[e].calibrations.push_back(std::move(*calibration));
     return true;
   }
 
   bool execute_once(std::size_t e, Ranks& ranks) {
     Rounds& rounds = rounds_[e];
     say("running " + experiments_[e].config.label);
-    Execution execution = go_on(e, ranks, false);
-    rounds.next_iteration = execution.next_iteration;
+    std::optional<Execution> execution = undisturbed([&] { return go_on(e, ranks, false); });
     said();
-    if (execution.stopped) return false;
-    rounds.timelines.push_back(std::move(execution.timeline));
-    for (std::size_t p = 0; p < execution.clocks.size(); ++p) note_clock(p, execution.clocks[p]);
+    if (!execution) return false;
+    rounds.next_iteration = execution->next_iteration;
+    rounds.timelines.push_back(std::move(execution->timeline));
+    for (std::size_t p = 0; p < execution->clocks.size(); ++p) note_clock(p, execution->clocks[p]);
     keep_state(experiments_[e].program, ranks, rounds);
     return true;
+  }
+
+  /// What `piece` returns, once other guests took no more of any process's cores than they may, or for the last time.
+  /// Nothing where it was told to stop.
+  template <typename Piece>
+  auto undisturbed(Piece&& piece) -> std::optional<decltype(piece())> {
+    for (std::int32_t attempt = 1;; ++attempt) {
+      steal_meter_.begin();
+      auto result = piece();
+      if (result.stopped) return std::nullopt;
+      const double stolen = largest(steal_meter_.share());
+      if (stolen <= scenario_.run.steal || attempt == kAttempts) {
+        stolen_.push_back(stolen);
+        return result;
+      }
+      ++done_again_;
+    }
+  }
+
+  /// Of all processes.
+  double largest(double mine) const {
+    if (options_.world == nullptr) return mine;
+    for (const std::string& one : options_.world->gather_all(FieldsOut().add(mine).take())) mine = std::max(mine, FieldsIn(one).get<double>());
+    return mine;
   }
 
   /// Warm-up and measured iterations, of which the Timeline shows the latter, from the state that training has reached.
@@ -202,9 +230,19 @@ class Session {
     clocks_[process].offset = clock.offset;
   }
 
+  /// What other guests of the host took, where it is worth a word.
+  std::vector<std::string> steal_notes() const {
+    const double median = fraction_quartiles(stolen_).median, most = stolen_.empty() ? 0 : *std::max_element(stolen_.begin(), stolen_.end());
+    if (most < 0.005 && done_again_ == 0) return {};
+    std::string note = fmt::format("Other guests of the host took up to {:.1f} % of a core's time in a calibration or run (steal time), in the median one {:.1f} %.", 100 * most, 100 * median);
+    if (done_again_ > 0) note += fmt::format(" {} others lost more than {:.1f} % and were done again.", done_again_, 100 * scenario_.run.steal);
+    return {note};
+  }
+
   std::vector<std::string> notes() const {
-    if (options_.world == nullptr) return {};
-    std::vector<std::string> notes{fmt::format("{} processes over {}, {} ranks each.", options_.world->processes(), options_.world->transport_name(), scenario_.cluster.ranks / options_.world->processes())};
+    std::vector<std::string> notes = steal_notes();
+    if (options_.world == nullptr) return notes;
+    notes.push_back(fmt::format("{} processes over {}, {} ranks each.", options_.world->processes(), options_.world->transport_name(), scenario_.cluster.ranks / options_.world->processes()));
     for (std::size_t p = 1; p < clocks_.size(); ++p) {
       notes.push_back(fmt::format("Clocks were compared before, during and after every run: process {}'s, {} {} process 0's, drifted by at most {:.2f} us/s and is known within {}.", p,
                                   format_duration(std::abs(static_cast<Nanos>(clocks_[p].offset))), clocks_[p].offset < 0 ? "ahead of" : "behind", 1e6 * std::abs(clocks_[p].drift),
@@ -285,21 +323,17 @@ class Session {
   void collect_runs(std::size_t e, std::size_t complete, const Network& network, Measured& measured) {
     const Experiment& experiment = experiments_[e];
     measured.predicted = predict(experiment, measured.calibration, network);
-    std::vector<Nanos> periods, predicted;
-    std::vector<double> idle;
     for (std::size_t round = 0; round < complete; ++round) {
-      const Bubbles b = bubbles(rounds_[e].timelines[round]);
-      periods.push_back(b.period);
-      idle.push_back(b.idle_fraction);
+      const Bubbles observed = bubbles(rounds_[e].timelines[round]);
+      measured.iteration_repeats.push_back(observed.period);
+      measured.idle_repeats.push_back(observed.idle_fraction);
       const std::span<const Calibration> own(&rounds_[e].calibrations[round], 1);
-      predicted.push_back(predict(experiment, pool_ops(empty_measurement(experiment), own), pool_network(own)).bubbles.period);
+      const Bubbles expected = predict(experiment, pool_ops(empty_measurement(experiment), own), pool_network(own)).bubbles;
+      measured.predicted_repeats.push_back(expected.period);
+      measured.predicted_idle_repeats.push_back(expected.idle_fraction);
     }
-    measured.iteration_repeats = periods;
-    measured.iteration = quartiles(periods);
-    measured.iteration_predicted = quartiles(predicted);
-    std::sort(idle.begin(), idle.end());
-    measured.idle_low = idle[idle.size() / 4];
-    measured.idle_high = idle[idle.size() - 1 - idle.size() / 4];
+    measured.iteration = quartiles(measured.iteration_repeats);
+    const std::vector<Nanos>& periods = measured.iteration_repeats;
     std::size_t middle = 0;
     for (std::size_t round = 1; round < complete; ++round) {
       if (std::abs(periods[round] - measured.iteration.median) < std::abs(periods[middle] - measured.iteration.median)) middle = round;
@@ -317,6 +351,9 @@ class Session {
   const MakeBackend& make_backend_;
   const MeasureOptions& options_;
   RankCores cores_;
+  StealMeter steal_meter_{available_core_list()};
+  std::vector<double> stolen_;    ///< in every calibration and run that is kept
+  std::int32_t done_again_ = 0;
   std::vector<ClockFit> clocks_;  ///< by process
   Cluster cluster_;
   std::string device_, placement_;               ///< what computes, where it is not the processor
@@ -330,7 +367,7 @@ class Session {
 double Measured::period_error() const {
   return static_cast<double>(predicted_iteration() - iteration.median) / static_cast<double>(std::max<Nanos>(1, iteration.median));
 }
-double Measured::idle_points() const { return 100 * (predicted.bubbles.idle_fraction - measured.bubbles.idle_fraction); }
+double Measured::idle_points() const { return 100 * (fraction_quartiles(predicted_idle_repeats).median - fraction_quartiles(idle_repeats).median); }
 
 MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options) {
   return Session(scenario, std::move(experiments), backend, options).run(false);

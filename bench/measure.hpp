@@ -36,8 +36,9 @@ struct Measured {
   Summary measured;                    ///< the round with the median iteration time
   std::vector<Nanos> iteration_repeats; ///< measured iteration time of every round
   Quartiles iteration;                 ///< its quartiles
-  Quartiles iteration_predicted;       ///< predicted from each round's own calibration
-  double idle_low = 0, idle_high = 0;  ///< measured idle fraction: quartiles over the rounds
+  std::vector<Nanos> predicted_repeats; ///< predicted from each round's own calibration
+  std::vector<double> idle_repeats;     ///< measured idle fraction of every round
+  std::vector<double> predicted_idle_repeats; ///< predicted from each round's own calibration
   double loss = 0;                     ///< newest loss of the last rank; NaN where there is none
   std::optional<Timeline> kernels;     ///< of a run after all rounds, with kernels; nothing else here comes from it
   std::string kernels_note;            ///< what is to be known of it, or why there is none
@@ -45,7 +46,8 @@ struct Measured {
   Nanos predicted_iteration() const { return predicted.bubbles.period; }
   /// (predicted - measured) / measured iteration time.
   double period_error() const;
-  /// Predicted minus measured idle fraction, in percentage points.
+  /// Medians over the rounds of predicted minus measured idle fraction, in percentage points. Predicted is from each
+  /// round's own calibration: where ranks are unequal in another way each time, they idle more than the average ones do.
   double idle_points() const;
 };
 

@@ -46,7 +46,8 @@ nlohmann::json run_json(const Measured& measured) {
   nlohmann::json result = result_json(prediction);
   nlohmann::json observed = summary_json(measured.measured);
   observed["loss"] = std::isfinite(measured.loss) ? nlohmann::json(measured.loss) : nlohmann::json(nullptr);
-  observed["spread"] = {{"iteration_ns", {measured.iteration.first, measured.iteration.median, measured.iteration.third}}, {"idle_fraction", {measured.idle_low, measured.idle_high}}, {"rounds", measured.iteration.count}};
+  const Fractions idle = fraction_quartiles(measured.idle_repeats);
+  observed["spread"] = {{"iteration_ns", {measured.iteration.first, measured.iteration.median, measured.iteration.third}}, {"idle_fraction", {idle.first, idle.median, idle.third}}, {"rounds", measured.iteration.count}};
   observed["iteration_ns"] = measured.iteration.median;
   result["iteration_ns"] = measured.predicted_iteration();
   result["measured"] = observed;

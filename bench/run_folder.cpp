@@ -98,9 +98,12 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
     report.kernel_timeline = measured.kernels;
     report.predicted.emplace();
     report.predicted->iteration = measured.predicted_iteration();
+    report.predicted->repeats = measured.predicted_repeats;
+    report.predicted->idle_repeats = measured.predicted_idle_repeats;
     report.measured.emplace();
     report.measured->iteration = measured.iteration.median;
     report.measured->repeats = measured.iteration_repeats;
+    report.measured->idle_repeats = measured.idle_repeats;
     for (const RankMemory& rank : measured.predicted.memory) {
       if (measured.predicted.has_bytes) report.predicted->peak_bytes.push_back(rank.peak_bytes);
     }

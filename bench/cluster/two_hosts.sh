@@ -24,8 +24,8 @@ cannot() { echo "two_hosts.sh: $1" >&2; exit 77; }
 program=${BUBBLESCOPE:-$(dirname "$0")/../../build/release/bubblescope}
 program=$(realpath "$program")
 [ "$(id -u)" = 0 ] || cannot "network namespaces need root"
-for tool in ip tc mpirun; do
-  command -v "$tool" >/dev/null || cannot "there is no '$tool' (Debian: iproute2, openmpi-bin)"
+for tool in ip tc taskset mpirun; do
+  command -v "$tool" >/dev/null || cannot "there is no '$tool' (Debian: iproute2, util-linux, openmpi-bin)"
 done
 [ -e "$(dirname "$program")/libbubblescope-mpi.so" ] || cannot "there is no libbubblescope-mpi.so beside $program: it was built without MPI"
 
@@ -56,6 +56,11 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# Half of the processor's cores for each, as hosts have cores of their own. With a single core they share it.
+mapfile -t cores < <(awk '/^Cpus_allowed_list/ { parts = split($2, part, ","); for (i = 1; i <= parts; i++) { ends = split(part[i], end, "-"); for (c = end[1]; c <= end[ends]; c++) print c } }' /proc/self/status)
+half=$(((${#cores[@]} + 1) / 2))
+cores_of() { local IFS=,; if [ "$1" = "$a" ] || [ "${#cores[@]}" -lt 2 ]; then echo "${cores[*]:0:$half}"; else echo "${cores[*]:$half}"; fi; }
+
 # Two hosts, a cable between them.
 ip netns add "$a" 2>"$files/why" || cannot "network namespaces are not allowed here: $(cat "$files/why")"
 ip netns add "$b"
@@ -64,11 +69,14 @@ number=1
 for host in "$a" "$b"; do
   ip -n "$host" link set lo up
   ip -n "$host" address add "$net.$number/24" dev "$host"
-  ip -n "$host" link set "$host" up
+  # Frames as large as a cluster's network has them: the processor that computes here is that of the network, too.
+  ip -n "$host" link set "$host" mtu 9000 up
+  # As clusters have it: a connection that was idle while ranks computed goes on at the rate that it had.
+  ip netns exec "$host" sysctl -qw net.ipv4.tcp_slow_start_after_idle=0 2>/dev/null || true
   echo "$net.$number slots=$processes" >>"$files/hosts"
   if [ "$rate" != none ]; then
-    # Half a second of queue: nothing is dropped. So small a bucket that a single message meets the rate, too.
-    ip netns exec "$host" tc qdisc add dev "$host" root tbf rate "$rate" burst 32kb latency 500ms 2>"$files/why" ||
+    # Half a second of queue: nothing is dropped. So small a bucket that even a small message meets the rate.
+    ip netns exec "$host" tc qdisc add dev "$host" root tbf rate "$rate" burst 10kb latency 500ms 2>"$files/why" ||
       cannot "the link cannot be limited: $(cat "$files/why")"
   fi
   number=$((number + 1))
@@ -81,24 +89,26 @@ cat >"$files/agent" <<AGENT
 # Runs a command on one of the hosts.
 while [ "\${1#-}" != "\$1" ]; do shift; done
 case "\$1" in
-  $net.1) space=$a ;;
-  $net.2) space=$b ;;
+  $net.1) space=$a cores=$(cores_of "$a") ;;
+  $net.2) space=$b cores=$(cores_of "$b") ;;
   *) echo "agent: no host '\$1'" >&2; exit 1 ;;
 esac
 shift
 mkdir -p "$files/\$space"
 export TMPDIR="$files/\$space"
-exec ip netns exec "\$space" unshare --uts sh -c "hostname \$space; \$*"
+exec ip netns exec "\$space" taskset -c "\$cores" unshare --uts sh -c "hostname \$space; \$*"
 AGENT
 chmod +x "$files/agent"
 
 mkdir -p "$files/$a"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 TMPDIR="$files/$a"
-# tcp over this link only, for messages (btl) and for mpirun's own words (oob); ranks of one host by tcp, too.
-ip netns exec "$a" unshare --uts sh -c 'hostname "$0"; exec "$@"' "$a" \
+# tcp over this link only, for messages (btl) and for mpirun's own words (oob); ranks of one host by tcp, too. Messages up
+# to 1 MiB go at once: the answer to an announcement would wait behind all that goes the other way.
+ip netns exec "$a" taskset -c "$(cores_of "$a")" unshare --uts sh -c 'hostname "$0"; exec "$@"' "$a" \
   mpirun --hostfile "$files/hosts" -n $((2 * processes)) --map-by ppr:"$processes":node --bind-to none \
   --mca plm_rsh_agent "$files/agent" --mca plm_rsh_no_tree_spawn 1 --mca routed direct \
-  --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include "$net.0/24" --mca oob_tcp_if_include "$net.0/24" \
+  --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include "$net.0/24" --mca btl_tcp_eager_limit 1048576 \
+  --mca btl_tcp_rndv_eager_limit 1048576 --mca btl_tcp_max_send_size 1048576 --mca oob_tcp_if_include "$net.0/24" \
   "$program" "$@" <&0 &
 job=$!
 code=0

@@ -22,4 +22,11 @@ struct Quartiles {
 /// Quartiles of `values` (in any order); values between two samples are interpolated linearly.
 Quartiles quartiles(std::vector<Nanos> values);
 
+struct Fractions {
+  double first = 0, median = 0, third = 0;
+};
+
+/// Likewise, of numbers that are no times. Zeros where there are none.
+Fractions fraction_quartiles(std::vector<double> values);
+
 }  // namespace bubblescope

@@ -320,6 +320,9 @@ std::vector<Key> make_keys() {
                      "fixed number of rounds."}),
       row<Run<&RunConfig::calibrate_for>>({.section = "run", .name = "calibrate_for", .type = duration, .minimum = 0,
           .meaning = "For how long at most, where `noise` is set."}),
+      row<Run<&RunConfig::steal>>({.section = "run", .name = "steal", .type = number, .minimum = 0, .maximum = 1,
+          .meaning = "On a virtual machine: a calibration or run in which other guests of the host took more than this part "
+                     "of a core's time (steal time; `0.02`: 2 %) is done again, up to 20 times. 1: never."}),
       row<Run<&RunConfig::kernels>>({.section = "run", .name = "kernels", .type = boolean,
           .meaning = "`cuda`: one more run of every schedule after the measured ones, in which kernels are recorded, so "
                      "that the report splits ops into kernels, copies and gaps. It is slower and no figure of "

@@ -123,6 +123,19 @@ TEST(Report, utilisation_has_idle_time_and_the_memory_of_the_rank_that_needs_mos
   EXPECT_EQ(table.rows[2][1], "no result");
 }
 
+TEST(Report, idle_time_of_several_repetitions_is_their_median) {
+  ReportModel model = small_report();
+  model.schedules[0].measured->idle_repeats = {0.3, 0.1, 0.26, 0.2, 0.5};
+  model.schedules[0].predicted.emplace().idle_repeats = {0.2, 0.21, 0.4};
+  complete(model);
+  const Table table = utilisation_table(model);
+  const auto cell = [&](const char* title) { return table.rows[0][column(table, title)]; };
+  EXPECT_EQ(cell("idle predicted"), "21.0 %");
+  EXPECT_EQ(cell("idle measured"), "26.0 %");
+  EXPECT_EQ(cell("quartiles"), "20.0 to 30.0 %");
+  EXPECT_EQ(cell("difference"), "-5.0 points");
+}
+
 TEST(Report, texts_round_and_carry_their_unit) {
   EXPECT_EQ(signed_percent(0.01234), "+1.2 %");
   EXPECT_EQ(signed_percent(-0.0001), "+0.0 %");

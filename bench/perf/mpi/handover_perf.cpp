@@ -1,11 +1,14 @@
-// What the transport over MPI costs beyond MPI itself: bodies there and back between two processes, in turn with
-// MPI_Send and MPI_Recv from and into the same kind of memory.
+// What the boundary between two processes costs. `handover`: what the transport over MPI costs beyond MPI itself, bodies
+// there and back in turn with MPI_Send and MPI_Recv from and into the same kind of memory. `channel`: from the offer of a
+// message to the start of the op that waited for it, through the executor's channels, between processes (while the
+// sender computes) and within one, where the message stays where it is.
 //   mpirun --oversubscribe -n 2 bubblescope-perf-mpi [--benchmark_out=FILE]
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <mpi.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -19,8 +22,16 @@
 #include <vector>
 
 #include "backend/buffer_pool.hpp"
+#include "backend/channel_costs.hpp"
+#include "backend/clock.hpp"
+#include "backend/cores.hpp"
+#include "backend/handover.hpp"
 #include "backend/mpi_loader.hpp"
+#include "backend/null.hpp"
 #include "backend/transport.hpp"
+#include "backend/world.hpp"
+#include "sim/core/quartiles.hpp"
+#include "sim/scenario/build.hpp"
 
 namespace bubblescope {
 namespace {
@@ -35,11 +46,9 @@ class Silent : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>&) override {}
 };
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
+double median(std::vector<double> values) { return fraction_quartiles(std::move(values)).median; }
+
+double microseconds(Nanos time) { return static_cast<double>(time) / kMicrosecond; }
 
 /// Both processes do the same: 0 sends and waits for the answer, 1 waits and answers.
 class PingPong {
@@ -130,8 +139,39 @@ void handover(benchmark::State& state) {
 }
 BENCHMARK(handover)->ArgName("bytes")->Arg(64 << 10)->Arg(6 << 20)->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
 
+std::unique_ptr<World> world;  // takes the transport over once `channel` begins
+
+void channel(benchmark::State& state, std::unique_ptr<Transport>& transport) {
+  if (!world) world = std::make_unique<World>(std::move(transport));
+  constexpr std::int32_t kCount = 1000;
+  const std::array<std::int64_t, 1> sizes{state.range(0)};
+  const Program program = make_program("", 2, 1, placement_loop(2, 1));
+  NullBackend backend(StageCosts(2), {.bodies = true});
+  const std::vector<std::vector<int>> cores = spread_cores(2, 1, available_core_list());
+  for (auto _ : state) {
+    if (world->first()) {  // the other one sleeps meanwhile
+      Ranks ranks(backend, program, cores);
+      const Quartiles inside = measure_handover(ranks, kCount);
+      state.counters["inside_us"] = microseconds(inside.median);
+      state.counters["inside_first_us"] = microseconds(inside.first);
+      state.counters["inside_third_us"] = microseconds(inside.third);
+    }
+    world->barrier();
+    Ranks ranks(backend, program, cores, world.get());
+    const ChannelCosts costs = measure_channel(ranks, sizes, kCount, 5 * kSecond, [](Device&) {
+      const Nanos until = steady_now() + 2 * kMillisecond;
+      while (steady_now() < until) {}
+    });
+    const Quartiles& between = costs.one_way.front().time;
+    state.counters["between_us"] = microseconds(between.median);
+    state.counters["between_first_us"] = microseconds(between.first);
+    state.counters["between_third_us"] = microseconds(between.third);
+    state.counters["both_ways_us"] = microseconds(costs.both_ways.front().time.median);
+  }
+}
+
 int run(std::vector<char*> arguments) {
-  const auto transport = load_mpi();
+  auto transport = load_mpi();
   if (transport->processes() != 2) {
     std::fputs("bubblescope-perf-mpi measures between two processes: mpirun --oversubscribe -n 2 bubblescope-perf-mpi\n", stderr);
     return 2;
@@ -144,12 +184,15 @@ int run(std::vector<char*> arguments) {
   PingPong pairs(*transport);
   ping_pong = &pairs;
   Silent silent;
+  benchmark::RegisterBenchmark("channel", [&transport](benchmark::State& state) { channel(state, transport); })
+      ->ArgName("bytes")->Arg(64 << 10)->Arg(6 << 20)->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
   if (first) {
     benchmark::RunSpecifiedBenchmarks();
   } else {
     benchmark::RunSpecifiedBenchmarks(&silent);
   }
-  transport->close();
+  world.reset();
+  if (transport) transport->close();
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "backend/cores.hpp"
 #include "backend/torch/device.hpp"
 #include "sim/core/psched.hpp"
+#include "sim/core/quartiles.hpp"
 #include "sim/workload/models.hpp"
 #include "sim/workload/partition.hpp"
 
@@ -37,10 +38,7 @@ Op op_of(Kind kind, Microbatch microbatch) {
   return op;
 }
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
+double median(std::vector<double> values) { return fraction_quartiles(std::move(values)).median; }
 
 /// Microbatch 0 with B, microbatch 1 with I and W, in turns on one core, 30 times each. The time is that of
 /// I + W (median); counters have every op's median in microseconds, the median of (I + W) / B and of

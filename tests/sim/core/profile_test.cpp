@@ -23,6 +23,15 @@ TEST(Quartiles, are_those_of_the_sorted_values_with_linear_interpolation) {
   EXPECT_EQ(quartiles({50, 10, 40, 20, 30}).spread(), 10);
 }
 
+TEST(Quartiles, of_numbers_that_are_no_times_are_not_rounded) {
+  const Fractions none = fraction_quartiles({}), one = fraction_quartiles({0.25}), four = fraction_quartiles({0.4, 0.1, 0.3, 0.2});
+  EXPECT_EQ(none.median, 0);
+  EXPECT_EQ((std::vector{one.first, one.median, one.third}), (std::vector{0.25, 0.25, 0.25}));
+  EXPECT_DOUBLE_EQ(four.first, 0.175);
+  EXPECT_DOUBLE_EQ(four.median, 0.25);
+  EXPECT_DOUBLE_EQ(four.third, 0.325);
+}
+
 TEST(MeasuredOp, busy_factor_is_busy_over_alone_where_both_are_known) {
   MeasuredOp op{0, Kind::F, {90, 100, 110, 5}, {110, 125, 140, 5}, 0};
   EXPECT_DOUBLE_EQ(op.busy_factor(), 1.25);
