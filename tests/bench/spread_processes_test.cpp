@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "backend/thread_transport.hpp"
 #include "sim/core/error.hpp"
+#include "tests/backend/thread_transport.hpp"
 
 namespace bubblescope {
 namespace {
