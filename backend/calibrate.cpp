@@ -234,7 +234,7 @@ class Calibrator {
     std::set<std::int32_t> processes;  // that have ranks of it
     for (const Rank rank : group) {
       if (ranks_.own().holds(rank)) own.push_back(rank);
-      processes.insert(rank / ranks_.own().count());
+      processes.insert(process_of_rank(rank, ranks_.world() == nullptr ? 1 : ranks_.world()->processes(), ranks_.count()));
     }
     Overlap overlap(ranks_.world(), static_cast<std::int32_t>(own.size()), static_cast<std::int32_t>(processes.size()));
     ranks_.each([&](Rank r, Device& device) {

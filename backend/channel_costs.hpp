@@ -19,8 +19,9 @@ struct ChannelCosts {
 };
 
 /// Measures messages of `sizes` bytes (the same in every process) between the first rank and the first one of the
-/// next process, and barriers of all ranks: up to `count` of each, fewer where a size would take longer than `longest`.
-/// `compute` is what the first rank does while its message is under way. Collective; there must be a world.
+/// next process, and barriers of all ranks: up to `count` messages of each size and direction, fewer where those would take
+/// longer than `longest` (ns), and `count` barriers. `compute` is what the first rank does while its message is under way.
+/// Collective; there must be a world. Throws RunError where a rank fails, LostError where a process is lost.
 ChannelCosts measure_channel(Ranks& ranks, std::span<const std::int64_t> sizes, std::int32_t count, Nanos longest, const std::function<void(Device&)>& compute);
 
 }  // namespace bubblescope

@@ -137,6 +137,7 @@ void Channels::drop_sent(Edge& edge, const EdgePlan& plan, std::int64_t next) {
   while (edge.base < std::min(edge.end, next)) {
     Entry& first = edge.ring[at(edge.base) % edge.ring.size()];
     if (!first.state.accepted || (plan.rules.send == Send::immediate && !first.left)) return;
+    edge.credits.erase(edge.base);
     first = Entry{};
     ++edge.base;
   }
@@ -189,9 +190,7 @@ void Channels::credited(std::int32_t message, std::int64_t walk, const Turn& cre
   const Transfer transfer{message, walk};
   Edge& edge = edge_of(transfer);
   if (number(transfer) < edge.base) return;  // small enough to go without
-  Entry& e = entry(edge, number(transfer));
-  e.credited = true;
-  e.credit = credit;
+  edge.credits[number(transfer)] = credit;
   work_.push_back(transfer);
   advance(rings);
 }
@@ -285,11 +284,11 @@ bool Channels::receiver_ready(const Transfer& transfer, const Entry* e, Turn& tu
   return true;
 }
 
-/// Tells the sender's side in another process once it is the receiver's turn. A receive that was posted outside of any
-/// FIFO has it always.
+/// Tells the sender's side of a rendezvous in another process once it is the receiver's turn. A receive that was posted
+/// outside of any FIFO has it always.
 void Channels::try_grant(const Transfer& transfer) {
   const EdgePlan& plan = plan_of(transfer);
-  if (plan.rules.capacity > 0 || (plan_.messages[at(transfer.message)].recv_fifo < 0 && plan.rules.receive != Receive::at_use)) return;
+  if (plan.rules.capacity != 0 || (plan_.messages[at(transfer.message)].recv_fifo < 0 && plan.rules.receive != Receive::at_use)) return;
   Edge& edge = edge_of(transfer);
   if (number(transfer) < edge.base) return;
   Turn turn;
@@ -314,9 +313,16 @@ void Channels::try_accept(const Transfer& transfer, Entry& e, Rings& rings) {
     if (apart ? !e.granted : !receiver_ready(transfer, &e, turn)) return;
     if (apart) turn = e.turn;
   } else if (has_credit) {
-    const Entry* before = apart ? nullptr : find(edge_of(transfer), number(transfer) - rules.capacity);
-    if (apart ? !e.credited : before == nullptr || !before->consumed) return;
-    credit = apart ? e.credit : Turn{before->consumed_at, before->consumer};
+    Edge& edge = edge_of(transfer);
+    if (apart) {
+      const auto given = edge.credits.find(number(transfer));
+      if (given == edge.credits.end()) return;
+      credit = given->second;
+    } else {
+      const Entry* before = find(edge, number(transfer) - rules.capacity);
+      if (before == nullptr || !before->consumed) return;
+      credit = {before->consumed_at, before->consumer};
+    }
   }
 
   Delivery& state = e.state;

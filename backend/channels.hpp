@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -100,16 +101,15 @@ class Channels {
     SpanRef consumer;
     // Of channels between processes: told to the sender's side, or there, that it was told.
     bool granted = false;
-    bool credited = false;
     bool left = false;
     Turn turn;
-    Turn credit;
   };
   /// Entries by their running number on the edge, in a ring that starts at `base`.
   struct Edge {
     std::vector<Entry> ring;
     std::int64_t base = 0;
     std::int64_t end = 0;
+    std::map<std::int64_t, Turn> credits;  ///< of a receiver in another process: as far ahead as the channel has room
   };
   struct Queue {
     std::int64_t head = 0;  ///< entries that have passed, walk after walk

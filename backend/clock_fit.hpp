@@ -19,9 +19,10 @@ struct ClockSample {
 struct ClockFit {
   Nanos origin = 0;   ///< of the other process's clock
   double offset = 0;  ///< ns, at `origin`
-  double drift = 0;   ///< of one
+  double drift = 0;   ///< ns per ns
   Nanos error = 0;    ///< how far off it may be within the samples, at most, where the clocks drift evenly
 
+  /// The other process's steady clock to process 0's, both in ns.
   Nanos to_common(Nanos own) const;
 };
 

@@ -1,16 +1,18 @@
 // Parcels of one execution, to other processes and from them.
 #include "backend/exchange.hpp"
 
+#include <fmt/format.h>
+
+#include <exception>
+#include <optional>
 #include <utility>
 
 #include "backend/fields.hpp"
+#include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
 
 namespace bubblescope {
 namespace {
-
-/// What a parcel says; the first byte of its head.
-enum class Says : std::uint8_t { accepted, granted, credited, came, stop_wanted, freeze, begun, end_at, failed };
 
 /// A span's number on its rank is as good elsewhere as there.
 struct PlacedTurn {
@@ -31,9 +33,12 @@ std::vector<Op> collectives_of(const Plan& plan, std::size_t groups) {
 
 }  // namespace
 
+/// What a parcel says; the first byte of its head.
+enum class Exchange::Says : std::uint8_t { accepted, granted, credited, came, stop_wanted, freeze, begun, end_at, failed };
+
 Exchange::Exchange(World& world, const Plan& plan, std::span<const GroupPlan> groups, std::int32_t ranks, const PayloadCodec& codec)
-    : world_(world), plan_(plan), groups_(groups), codec_(codec), own_(ranks_of_process(world.process(), world.processes(), ranks)), collectives_(collectives_of(plan, groups.size())),
-      session_(world.new_session()) {}
+    : world_(world), plan_(plan), groups_(groups), codec_(codec), ranks_(ranks), own_(ranks_of_process(world.process(), world.processes(), ranks)),
+      collectives_(collectives_of(plan, groups.size())), session_(world.new_session()) {}
 
 Exchange::~Exchange() { end(); }
 
@@ -62,36 +67,46 @@ void Exchange::accepted(std::int32_t message, std::int64_t walk, const Payload& 
               [this, message, walk] { channels_->left(message, walk, steady_now()); });
 }
 
-void Exchange::send_turn(std::uint8_t what, Rank to, std::int32_t message, std::int64_t walk, const Turn& turn) {
+void Exchange::send_turn(Says what, Rank to, std::int32_t message, std::int64_t walk, const Turn& turn) {
   const PlacedTurn placed{message, walk, {world_.to_common(turn.since), turn.span}};
   world_.send(session_, process_of(to), FieldsOut().add(what).add(placed).take());
 }
 
 void Exchange::granted(std::int32_t message, std::int64_t walk, const Turn& turn) {
-  send_turn(static_cast<std::uint8_t>(Says::granted), plan_.edges[at(plan_.messages[at(message)].edge)].from, message, walk, turn);
+  send_turn(Says::granted, plan_.edges[at(plan_.messages[at(message)].edge)].from, message, walk, turn);
 }
 
 void Exchange::credited(std::int32_t message, std::int64_t walk, const Turn& credit) {
-  send_turn(static_cast<std::uint8_t>(Says::credited), plan_.edges[at(plan_.messages[at(message)].edge)].from, message, walk, credit);
+  send_turn(Says::credited, plan_.edges[at(plan_.messages[at(message)].edge)].from, message, walk, credit);
 }
 
 void Exchange::came(std::int32_t group, std::int64_t walk, Rank rank, const Payload& contribution, Nanos now, SpanRef span) {
   std::vector<bool> told(at(processes()), false);
   told[at(world_.process())] = true;
+  std::optional<Parcel> encoded;  // once for all of them, who share the body
   for (const Rank member : groups_[at(group)].members) {
     const std::int32_t to = process_of(member);
     if (told[at(to)]) continue;
     told[at(to)] = true;
-    Parcel parcel = codec_.encode(collectives_[at(group)], contribution);
+    if (!encoded) encoded = codec_.encode(collectives_[at(group)], contribution);
+    Parcel parcel = *encoded;
     parcel.head.insert(0, FieldsOut().add(Says::came).add(group).add(walk).add(rank).add(world_.to_common(now)).add(span).take());
     world_.send(session_, to, std::move(parcel));
   }
 }
 
+/// Whom it can be sent to, even where it cannot to another one; then throws that.
 void Exchange::send_to_others(const std::string& head) {
+  std::exception_ptr failure;
   for (std::int32_t p = 0; p < processes(); ++p) {
-    if (p != world_.process()) world_.send(session_, p, head);
+    if (p == world_.process()) continue;
+    try {
+      world_.send(session_, p, head);
+    } catch (const std::exception&) {
+      if (!failure) failure = std::current_exception();
+    }
   }
+  if (failure) std::rethrow_exception(failure);
 }
 
 void Exchange::stop_wanted() { world_.send(session_, 0, FieldsOut().add(Says::stop_wanted).take()); }
@@ -106,7 +121,7 @@ void Exchange::failed(const std::string& message) {
 
 bool Exchange::poll() { return world_.poll(); }
 
-void Exchange::handle(std::int32_t, std::string_view head, Parcel& parcel) {
+void Exchange::handle(std::int32_t from, std::string_view head, Parcel& parcel) {
   const Nanos now = steady_now();
   FieldsIn fields(head);
   switch (fields.get<Says>()) {
@@ -146,6 +161,7 @@ void Exchange::handle(std::int32_t, std::string_view head, Parcel& parcel) {
     case Says::end_at: return control_->told_end_at(fields.get<std::int64_t>());
     case Says::failed: return control_->told_failure(fields.get<std::string>());
   }
+  throw RunError(fmt::format("process {} says something of a kind that is not known; do all processes run the same build?", from));
 }
 
 }  // namespace bubblescope

@@ -44,14 +44,18 @@ class Exchange final : public RemoteSides, public RemoteMembers, public RemoteCo
   bool poll() override;
 
  private:
-  std::int32_t process_of(Rank rank) const { return rank / own_.count(); }
-  void send_turn(std::uint8_t what, Rank to, std::int32_t message, std::int64_t walk, const Turn& turn);
+  enum class Says : std::uint8_t;
+
+  std::int32_t process_of(Rank rank) const { return process_of_rank(rank, processes(), ranks_); }
+  void send_turn(Says what, Rank to, std::int32_t message, std::int64_t walk, const Turn& turn);
   void send_to_others(const std::string& head);
   void handle(std::int32_t from, std::string_view head, Parcel& parcel);
+
   World& world_;
   const Plan& plan_;
   std::span<const GroupPlan> groups_;
   const PayloadCodec& codec_;
+  std::int32_t ranks_;
   RankRange own_;
   std::vector<Op> collectives_;  ///< by group: the op that contributions are of, as codecs need it (kind and stage)
   Channels* channels_ = nullptr;

@@ -60,7 +60,8 @@ void shift(RankRecord& record, const ClockFit& clock) {
   for (MemorySample& sample : record.memory) move(sample.time);
 }
 
-/// At the first process: the records of all ranks, in its clock, and how the clocks were related; elsewhere `records` goes.
+/// At the first process: the records of all ranks, in its clock, and how the clocks were related since the execution began;
+/// elsewhere `records` goes.
 std::vector<ClockFit> gather(World& world, std::vector<RankRecord>& records, RankRange own) {
   world.compare_clocks();
   FieldsOut mine;

@@ -27,7 +27,6 @@ class FieldsOut {
     static_assert(std::is_trivially_copyable_v<T>);
     return add_sized(values.data(), values.size() * sizeof(T));
   }
-  const std::string& bytes() const { return bytes_; }
   std::string take() { return std::move(bytes_); }
 
  private:

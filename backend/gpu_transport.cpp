@@ -12,6 +12,7 @@
 
 #include "backend/fields.hpp"
 #include "backend/parcel_check.hpp"
+#include "backend/poll_turn.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
 
@@ -143,7 +144,7 @@ void GpuTransport::send(std::int32_t to, Parcel parcel, std::function<void()> le
   if (parcel.gpu < 0) {
     if (parcel.head.starts_with(kMark)) parcel.head.insert(0, begin(Says::plain).take());
     check_parcel(*this, to, parcel);
-    sent_.fetch_add(1, std::memory_order_relaxed);
+    counts_.count_sent();
     return host_->send(to, std::move(parcel), std::move(left));
   }
   check_receiver(*this, to);
@@ -154,23 +155,22 @@ void GpuTransport::send(std::int32_t to, Parcel parcel, std::function<void()> le
   const std::lock_guard lock(mutex_);
   Outgoing& line = line_to(to, gpu);
   under_way_.fetch_add(1, std::memory_order_relaxed);
-  sent_.fetch_add(1, std::memory_order_relaxed);
+  counts_.count_sent();
   line.waiting.push_back({std::move(parcel), std::move(left), std::move(given)});
   if (line.line->is_connected()) send_waiting(line);
 }
 
 GpuTransport::Outgoing& GpuTransport::line_to(std::int32_t to, std::int32_t gpu) {
-  auto& known = outgoing_[{to, gpu}];
-  if (known) return *known;
+  const std::pair key(to, gpu);
+  if (const auto known = outgoing_.find(key); known != outgoing_.end()) return *known->second;
   const std::string id = wires_->new_id();
   auto made = std::make_unique<Outgoing>();
   made->to = to;
   made->gpu = gpu;
   made->line = std::make_unique<Line>(fmt::format("{} from process {} to process {}", wires_->name(), process(), to), wires_->outgoing(id, gpu));
-  known = std::move(made);
-  any_lines_ = true;
   host_->send(to, {begin(Says::connect).add(gpu).add(id).take(), nullptr, 0}, {});
-  return *known;
+  any_lines_ = true;
+  return *outgoing_.emplace(key, std::move(made)).first->second;
 }
 
 void GpuTransport::send_waiting(Outgoing& line) {
@@ -184,14 +184,14 @@ void GpuTransport::send_waiting(Outgoing& line) {
 }
 
 void GpuTransport::handle(std::int32_t from, Parcel parcel) {
-  if (!parcel.head.starts_with(kMark)) return hand_over(from, std::move(parcel));
+  if (!parcel.head.starts_with(kMark)) return counts_.hand_over(handler_, from, std::move(parcel));
   const std::string head = std::move(parcel.head);
   FieldsIn fields(head);
   fields.get<char>();
   switch (fields.get<Says>()) {
     case Says::plain:
       parcel.head = fields.rest();
-      return hand_over(from, std::move(parcel));
+      return counts_.hand_over(handler_, from, std::move(parcel));
     case Says::connect: {
       const auto gpu = fields.get<std::int32_t>();
       const auto id = fields.get<std::string>();
@@ -217,25 +217,16 @@ void GpuTransport::handle(std::int32_t from, Parcel parcel) {
     case Says::totals: {
       const auto round = fields.get<std::int64_t>();
       const std::lock_guard lock(mutex_);
-      totals_[{round, from}] = fields.get<Totals>();
+      totals_[{round, from}] = fields.get<ParcelTotals>();
       return;
     }
   }
   throw RunError(fmt::format("process {} sent something that is no parcel; do all processes run the same build?", from));
 }
 
-void GpuTransport::hand_over(std::int32_t from, Parcel parcel) {
-  handler_(from, std::move(parcel));
-  // Only now, so that nothing seems to be over while the handler is about to answer.
-  handed_over_.fetch_add(1, std::memory_order_relaxed);
-}
-
 bool GpuTransport::poll() {
-  if (polling_.test_and_set(std::memory_order_acquire)) return false;
-  struct Turn {
-    std::atomic_flag& flag;
-    ~Turn() { flag.clear(std::memory_order_release); }
-  } const turn{polling_};
+  const PollTurn turn(polling_);
+  if (!turn.mine()) return false;
   bool moved = host_->poll();
   if (any_lines_.load(std::memory_order_acquire)) moved |= move_on();
   return moved;
@@ -296,20 +287,20 @@ bool GpuTransport::tell() {
     if (left) {
       left();
     } else {
-      hand_over(arrived.first, std::move(arrived.second));
+      counts_.hand_over(handler_, arrived.first, std::move(arrived.second));
     }
   }
 }
 
-GpuTransport::Totals GpuTransport::exchange_totals(std::int64_t round) {
-  Totals all{handed_over_.load(), sent_.load()};
+ParcelTotals GpuTransport::exchange_totals(std::int64_t round) {
+  ParcelTotals all = counts_.totals();
   const std::string head = begin(Says::totals).add(round).add(all).take();
   for (std::int32_t p = 0; p < processes(); ++p) {
     if (p != process()) host_->send(p, {head, nullptr, 0}, {});
   }
   for (std::int32_t p = 0; p < processes(); ++p) {
     if (p == process()) continue;
-    const auto take = [&] {
+    poll_until(*this, kClosePatience, [&] {
       const std::lock_guard lock(mutex_);
       const auto found = totals_.find({round, p});
       if (found == totals_.end()) return false;
@@ -317,28 +308,18 @@ GpuTransport::Totals GpuTransport::exchange_totals(std::int64_t round) {
       all.sent += found->second.sent;
       totals_.erase(found);
       return true;
-    };
-    while (!take()) {
-      if (!poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
+    });
   }
   return all;
 }
 
 void GpuTransport::close() {
   if (closed_) return;
-  // Totals are of slightly different times at different processes: only where two rounds agree nothing was between them.
-  Totals before{-1, -1};
-  for (std::int64_t round = 0;; ++round) {
-    const Totals now = exchange_totals(round);
-    if (now.handed_over == now.sent && now == before) break;
-    before = now;
-  }
-  while (busy()) {
-    if (!poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
+  std::int64_t round = 0;
+  await_all_parcels([&] { return exchange_totals(round++); });
+  poll_until(*this, kClosePatience, [this] { return !busy(); });
   host_->close();
-  while (polling_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();  // never given back: nobody polls any more
+  PollTurn::keep(polling_);
   // Both ends of a line at the same time: everybody in the same order.
   std::map<std::array<std::int32_t, 3>, Line*> lines;  // by sender, receiver and GPU
   for (const auto& [key, line] : outgoing_) lines[{process(), key.first, key.second}] = line->line.get();

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/closing.hpp"
 #include "backend/gpu_wires.hpp"
 #include "backend/transport.hpp"
 
@@ -49,22 +50,15 @@ class GpuTransport final : public Transport {
   class Line;
   struct Outgoing;
   struct Incoming;
-  /// Parcels handed over and sent so far.
-  struct Totals {
-    std::int64_t handed_over = 0;
-    std::int64_t sent = 0;
-    bool operator==(const Totals&) const = default;
-  };
 
   void handle(std::int32_t from, Parcel parcel);
-  void hand_over(std::int32_t from, Parcel parcel);
   Outgoing& line_to(std::int32_t to, std::int32_t gpu);
   bool move_on();
   void move_on(Outgoing& line);
   void move_on(Incoming& line);
   void send_waiting(Outgoing& line);
   bool tell();
-  Totals exchange_totals(std::int64_t round);
+  ParcelTotals exchange_totals(std::int64_t round);
 
   std::unique_ptr<Transport> host_;
   std::unique_ptr<GpuWires> wires_;
@@ -72,13 +66,12 @@ class GpuTransport final : public Transport {
   std::mutex mutex_;  ///< guards what follows
   std::map<std::pair<std::int32_t, std::int32_t>, std::unique_ptr<Outgoing>> outgoing_;  ///< by process and own GPU
   std::map<std::pair<std::int32_t, std::int32_t>, std::unique_ptr<Incoming>> incoming_;  ///< by process and its GPU
-  std::map<std::pair<std::int64_t, std::int32_t>, Totals> totals_;  ///< by round and process
+  std::map<std::pair<std::int64_t, std::int32_t>, ParcelTotals> totals_;  ///< by round and process
   std::deque<std::pair<std::int32_t, Parcel>> arrived_;
   std::deque<std::function<void()>> left_;
   std::atomic<bool> any_lines_{false};
   std::atomic<std::int64_t> under_way_{0};  ///< bodies that are sent or received, or wait for that
-  std::atomic<std::int64_t> sent_{0};
-  std::atomic<std::int64_t> handed_over_{0};
+  ParcelCounts counts_;
   bool closed_ = false;
   std::atomic_flag polling_;  ///< set while a thread polls
 };

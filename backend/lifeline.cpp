@@ -33,7 +33,6 @@ double seconds(SteadyClock::duration time) { return std::chrono::duration<double
 
 /// The other end of a connection.
 struct Peer {
-  std::int32_t process = 0;
   std::string name;
   Socket socket;
   std::string came, leaves;  ///< what is not yet handled, what is not yet sent
@@ -282,7 +281,6 @@ void Lifeline::Line::admit() {
     joined_[who] = true;
     changed_.notify_all();
     Peer peer;
-    peer.process = visitor.process();
     peer.name = visitor.name();
     peer.socket = visitor.take_socket();
     peer.came = visitor.take_rest();

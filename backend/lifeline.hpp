@@ -1,5 +1,6 @@
-// Notices within seconds when a process of a job is killed or stopped, and tells all others which, where, and what it
-// did last. It has its own connections and its own thread: what the rest of the process or MPI does is of no matter.
+// A failure detector by heartbeats: notices within seconds when a process of a job is killed or stopped, and tells all others
+// which, where, and what it did last. It has its own connections and its own thread: what the rest of the process or MPI does
+// is of no matter.
 #pragma once
 
 #include <chrono>
@@ -11,7 +12,7 @@
 namespace bubblescope {
 
 struct LifelineOptions {
-  std::chrono::milliseconds period{50};               ///< of the signs of life
+  std::chrono::milliseconds period{50};               ///< of the signs of life (heartbeats)
   std::chrono::milliseconds silence{5'000};           ///< without one for so long, a process counts as lost
   std::chrono::milliseconds connect_timeout{20'000};  ///< until all processes are connected
 };

@@ -55,7 +55,7 @@ std::string encoded(Notice notice, std::string_view text) {
   std::string bytes(1, static_cast<char>(notice));
   if (!has_text(notice)) return bytes;
   text = text.substr(0, kMostLifelineText);
-  bytes += FieldsOut().add(static_cast<std::uint32_t>(text.size())).bytes();
+  bytes += FieldsOut().add(static_cast<std::uint32_t>(text.size())).take();
   return bytes.append(text);
 }
 

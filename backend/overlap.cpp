@@ -2,6 +2,7 @@
 #include "backend/overlap.hpp"
 
 #include <algorithm>
+#include <exception>
 
 #include "backend/fields.hpp"
 
@@ -35,9 +36,14 @@ void Overlap::Member::done() {
   done_ = true;
   if (overlap_.working_.fetch_sub(1) != 1) return;
   overlap_.ended_ = steady_now();
-  if (overlap_.world_ == nullptr) return;
-  for (std::int32_t p = 0; p < overlap_.world_->processes(); ++p) {
-    if (p != overlap_.world_->process()) overlap_.world_->send(overlap_.session_, p, "done");
+  World* const world = overlap_.world_;
+  if (world == nullptr || world->lost()) return;
+  try {
+    for (std::int32_t p = 0; p < world->processes(); ++p) {
+      if (p != world->process()) world->send(overlap_.session_, p, "done");
+    }
+  } catch (const std::exception& error) {
+    world->lose(error.what());  // the others would work for ever
   }
 }
 

@@ -15,7 +15,7 @@ namespace bubblescope {
 class Overlap {
  public:
   /// `here`: ranks of this process; `processes`: how many have ranks that take part. `world` may be null; else
-  /// every process makes one, whether it takes part or not.
+  /// every process makes one, whether it takes part or not. Throws as a collective of World does.
   Overlap(World* world, std::int32_t here, std::int32_t processes);
   ~Overlap();
   Overlap(const Overlap&) = delete;
@@ -29,7 +29,7 @@ class Overlap {
     ~Member() { done(); }
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
-    /// This one's part is done; it goes on until all are.
+    /// This one's part is done; it goes on until all are. Never throws: where the others cannot be told the world is lost.
     void done();
 
    private:
@@ -37,9 +37,10 @@ class Overlap {
     bool done_ = false;
   };
 
-  /// Whether anybody's part is still to be done.
+  /// Whether anybody's part is still to be done. Throws LostError once a process is lost.
   bool goes_on() const;
-  /// When all were at work, in this process's clock; after all have ended. Over processes all ask together.
+  /// When all were at work: {begin, end} in ns of this process's steady clock; after all have ended. Over processes all ask
+  /// together. Throws as a collective of World does.
   std::pair<Nanos, Nanos> times() const;
 
  private:

@@ -2,7 +2,7 @@
 #include "backend/run_control.hpp"
 
 #include <algorithm>
-#include <utility>
+#include <exception>
 
 namespace bubblescope {
 
@@ -100,16 +100,21 @@ bool RunControl::stopped() const {
   return stopped_;
 }
 
-void RunControl::fail(std::string message) {
-  if (remote_ != nullptr && !failed()) remote_->failed(message);
-  told_failure(std::move(message));
+void RunControl::fail(const std::string& message) {
+  const bool is_known = failed();
+  told_failure(message);
+  if (remote_ == nullptr || is_known) return;
+  try {
+    remote_->failed(message);
+  } catch (const std::exception&) {  // whoever polls finds out what is wrong there
+  }
 }
 
-void RunControl::told_failure(std::string message) {
+void RunControl::told_failure(const std::string& message) {
   {
     const std::lock_guard lock(mutex_);
     if (failed()) return;
-    failure_ = std::move(message);
+    failure_ = message;
     failed_.store(true, std::memory_order_release);
   }
   for (Bell& bell : bells_) bell.ring();

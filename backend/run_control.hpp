@@ -17,7 +17,8 @@ namespace bubblescope {
 struct Aborted {};
 
 /// How the controls of one execution in other processes are reached, which are told the same. Process 0's collects
-/// what the others say. Called with the control locked; must not wait.
+/// what the others say. All but `poll` must not wait, and all but `poll` and `failed` are called with the control locked. All
+/// throw RunError where that cannot be sent.
 class RemoteControls {
  public:
   virtual ~RemoteControls() = default;
@@ -28,7 +29,7 @@ class RemoteControls {
   virtual void begun(std::int64_t walks) = 0;   ///< to process 0
   virtual void end_at(std::int64_t walks) = 0;  ///< process 0 to all others
   virtual void failed(const std::string& message) = 0;  ///< to all others
-  virtual bool poll() = 0;  ///< moves on what is under way; whether there was anything. Called with nothing locked
+  virtual bool poll() = 0;                      ///< moves on what is under way; whether there was anything
 };
 
 /// Decides how many walks of the rows there are, the same for all ranks, and carries a failure to all.
@@ -44,14 +45,14 @@ class RunControl {
   std::int64_t walks() const;
   bool stopped() const;
 
-  /// Records the first failure and wakes everyone.
-  void fail(std::string message);
+  /// Records the first failure and wakes everyone, here and, as far as they can be told, in other processes. Never throws.
+  void fail(const std::string& message);
   /// What other processes' controls say.
   void told_stop_wanted();
   void told_freeze();
   void told_begun(std::int64_t walks);
   void told_end_at(std::int64_t walks);
-  void told_failure(std::string message);
+  void told_failure(const std::string& message);
   bool failed() const { return failed_.load(std::memory_order_acquire); }
   const std::string& failure() const { return failure_; }
 

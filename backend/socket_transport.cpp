@@ -12,12 +12,11 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
-#include <thread>
 #include <utility>
 
-#include "backend/clock.hpp"
 #include "backend/fields.hpp"
 #include "backend/parcel_check.hpp"
+#include "backend/poll_turn.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
 
@@ -53,7 +52,7 @@ struct SocketTransport::Peer {
   Socket socket;
   std::mutex mutex;  ///< guards the next two
   std::deque<Outgoing> outgoing;
-  bool cut = false;  ///< nothing can be sent any more
+  int cut = 0;  ///< nothing can be sent any more: for this error
   std::atomic<bool> waits{false};  ///< something is in `outgoing`
 
   // Of the thread that polls:
@@ -63,9 +62,8 @@ struct SocketTransport::Peer {
   Parcel parcel;        ///< if so
   std::byte* body = nullptr;
   std::int64_t filled = 0;  ///< bytes of the body that have come
-  std::deque<Totals> totals;
+  std::deque<ParcelTotals> totals;
   std::string ended;    ///< why nothing more comes; empty: more may
-  Nanos ended_since = 0;
 
   std::int64_t missing() const { return open ? parcel.bytes - filled : 0; }
 };
@@ -90,7 +88,7 @@ void SocketTransport::send(std::int32_t to, Parcel parcel, std::function<void()>
   check_parcel(*this, to, parcel);
   const Sizes sizes{parcel.body ? parcel.bytes : kNoBody, static_cast<std::int64_t>(parcel.head.size())};
   std::string front = FieldsOut().add(sizes).take() + parcel.head;
-  sent_.fetch_add(1, std::memory_order_relaxed);
+  counts_.count_sent();
   queue(*peers_[at(to)], std::move(front), std::move(parcel), std::move(left));
 }
 
@@ -98,7 +96,7 @@ void SocketTransport::queue(Peer& peer, std::string front, Parcel parcel, std::f
   bool alone = false;
   {
     const std::lock_guard lock(peer.mutex);
-    if (peer.cut) return;  // `poll` tells
+    if (peer.cut != 0) return;  // `poll` tells
     alone = peer.outgoing.empty();
     peer.outgoing.push_back({std::move(front), std::move(parcel), 0, std::move(left)});
     under_way_.fetch_add(1, std::memory_order_relaxed);
@@ -123,10 +121,11 @@ bool SocketTransport::flush(Peer& peer, std::size_t most) {
       message.msg_iovlen = parts.size();
       const ssize_t count = sendmsg(peer.socket.file(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (count < 0 && later(errno)) break;
-      if (count < 0) {  // whoever reads will find out why
+      if (count < 0) {
+        peer.cut = errno;
+        shutdown(peer.socket.file(), SHUT_RDWR);  // so that whoever reads comes to the end, too, and tells
         under_way_.fetch_sub(static_cast<std::int64_t>(peer.outgoing.size()), std::memory_order_relaxed);
         peer.outgoing.clear();
-        peer.cut = true;
         break;
       }
       out.sent += static_cast<std::size_t>(count);
@@ -146,22 +145,18 @@ bool SocketTransport::flush(Peer& peer, std::size_t most) {
 }
 
 bool SocketTransport::poll() {
-  if (polling_.test_and_set(std::memory_order_acquire)) return false;
-  struct Turn {
-    std::atomic_flag& flag;
-    ~Turn() { flag.clear(std::memory_order_release); }
-  } const turn{polling_};
+  const PollTurn turn(polling_);
+  if (!turn.mine()) return false;
 
   std::vector<pollfd> ready(peers_.size(), {-1, POLLIN, 0});
-  bool has_ended = false, moved = false;
+  bool moved = false;
   for (std::size_t p = 0; p < peers_.size(); ++p) {
     if (!peers_[p]) continue;
-    has_ended = has_ended || !peers_[p]->ended.empty();
+    while (take_next(static_cast<std::int32_t>(p))) moved = true;  // what came before a handler threw
+    if (!peers_[p]->ended.empty() && !closing_) throw RunError(peers_[p]->ended);
     if (peers_[p]->ended.empty()) ready[p].fd = peers_[p]->socket.file();
     if (peers_[p]->waits) ready[p].events |= POLLOUT;
-    while (take_next(static_cast<std::int32_t>(p))) moved = true;  // what came before a handler threw
   }
-  if (has_ended && !closing_) check_ended();
   if (::poll(ready.data(), ready.size(), 0) <= 0) return moved;
   for (std::size_t p = 0; p < peers_.size(); ++p) {
     if ((ready[p].revents & POLLOUT) != 0) moved |= flush(*peers_[p], at(kMostPerPoll));
@@ -184,7 +179,7 @@ bool SocketTransport::receive(std::int32_t from) {
     const ssize_t count = readv(peer.socket.file(), parts.data(), static_cast<int>(parts.size()));
     if (count < 0 && later(errno)) break;
     if (count <= 0) {
-      end(peer, count == 0 ? fmt::format("process {} has closed its connection", from) : fmt::format("the connection to process {} is broken: {}", from, std::strerror(errno)));
+      peer.ended = why_ended(peer, from, count == 0 ? 0 : errno);
       break;
     }
     taken += count;
@@ -214,7 +209,7 @@ bool SocketTransport::take_next(std::int32_t from) {
     std::string head(reinterpret_cast<const char*>(came) + sizeof sizes, at(sizes.head));
     peer.begin += sizeof sizes + at(sizes.head);
     if (sizes.body == kTotals) {
-      peer.totals.push_back(FieldsIn(head).get<Totals>());
+      peer.totals.push_back(FieldsIn(head).get<ParcelTotals>());
       return true;
     }
     peer.open = true;
@@ -236,38 +231,32 @@ bool SocketTransport::take_next(std::int32_t from) {
   peer.body = nullptr;
   peer.filled = 0;
   under_way_.fetch_sub(1, std::memory_order_relaxed);
-  handler_(from, std::exchange(peer.parcel, {}));
-  // Only now, so that nothing seems to be over while the handler is about to answer.
-  handed_over_.fetch_add(1, std::memory_order_relaxed);
+  counts_.hand_over(handler_, from, std::exchange(peer.parcel, {}));
   return true;
 }
 
-void SocketTransport::end(Peer& peer, std::string why) {
-  peer.ended = std::move(why);
-  peer.ended_since = steady_now();
-}
-
-/// Throws RunError where a connection has ended for long enough.
-void SocketTransport::check_ended() const {
-  const Nanos grace = std::chrono::nanoseconds(options_.grace).count();
-  for (const auto& peer : peers_) {
-    if (peer && !peer->ended.empty() && steady_now() - peer->ended_since >= grace) throw RunError(peer->ended);
+/// `error`: of reading; 0: the connection has ended, perhaps because nothing could be sent any more (`flush`).
+std::string SocketTransport::why_ended(Peer& peer, std::int32_t process, int error) {
+  {
+    const std::lock_guard lock(peer.mutex);
+    if (error == 0 && peer.cut != EPIPE) error = peer.cut;
   }
+  return error == 0 ? fmt::format("process {} has closed its connection", process) : fmt::format("the connection to process {} is broken: {}", process, std::strerror(error));
 }
 
 /// Tells everybody how much this process has sent and handed over, and adds up what everybody tells.
-SocketTransport::Totals SocketTransport::exchange_totals() {
-  Totals all{handed_over_.load(), sent_.load()};
+ParcelTotals SocketTransport::exchange_totals() {
+  ParcelTotals all = counts_.totals();
   const std::string front = FieldsOut().add(Sizes{kTotals, sizeof all}).add(all).take();
   for (const auto& peer : peers_) {
     if (peer) queue(*peer, front, {}, {});
   }
   for (const auto& peer : peers_) {
     if (!peer) continue;
-    while (peer->totals.empty()) {
-      if (!peer->ended.empty()) throw RunError(peer->ended);
-      if (!poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
+    poll_until(*this, options_.close_patience, [&] {
+      if (peer->totals.empty() && !peer->ended.empty()) throw RunError(peer->ended);
+      return !peer->totals.empty();
+    });
     all.handed_over += peer->totals.front().handed_over;
     all.sent += peer->totals.front().sent;
     peer->totals.pop_front();
@@ -277,13 +266,9 @@ SocketTransport::Totals SocketTransport::exchange_totals() {
 
 void SocketTransport::close() {
   if (closing_.exchange(true)) return;
-  // Totals are of slightly different times at different processes: only where two rounds agree nothing was between them.
-  Totals before{-1, -1};
-  for (Totals now = exchange_totals(); now.handed_over != now.sent || now != before; now = exchange_totals()) before = now;
-  while (busy()) {
-    if (!poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
-  while (polling_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();  // never given back: nobody polls any more
+  await_all_parcels([this] { return exchange_totals(); });
+  poll_until(*this, options_.close_patience, [this] { return !busy(); });
+  PollTurn::keep(polling_);
   for (const auto& peer : peers_) {
     if (peer) peer->socket.close();
   }

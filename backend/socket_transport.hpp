@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/buffer_pool.hpp"
+#include "backend/closing.hpp"
 #include "backend/socket_mesh.hpp"
 #include "backend/transport.hpp"
 
@@ -20,9 +21,7 @@ namespace bubblescope {
 
 struct SocketTransportOptions {
   std::chrono::milliseconds connect_timeout{60'000};
-  /// A connection that has ended is an error only after so long: who watches over the processes (backend/lifeline.hpp) knows
-  /// better what has happened.
-  std::chrono::milliseconds grace{3'000};
+  std::chrono::milliseconds close_patience = kClosePatience;
 };
 
 /// Parcels from one process to another keep their order. Where it goes without `close`, its connections are cut.
@@ -45,20 +44,13 @@ class SocketTransport final : public Transport {
 
  private:
   struct Peer;
-  /// Parcels handed over and sent so far, by one process or by all.
-  struct Totals {
-    std::int64_t handed_over = 0;
-    std::int64_t sent = 0;
-    bool operator==(const Totals&) const = default;
-  };
 
   void queue(Peer& peer, std::string front, Parcel parcel, std::function<void()> left);
   bool flush(Peer& peer, std::size_t most);
+  static std::string why_ended(Peer& peer, std::int32_t process, int error);
   bool receive(std::int32_t from);
   bool take_next(std::int32_t from);
-  void end(Peer& peer, std::string why);
-  void check_ended() const;
-  Totals exchange_totals();
+  ParcelTotals exchange_totals();
 
   std::int32_t process_;
   SocketTransportOptions options_;
@@ -66,8 +58,7 @@ class SocketTransport final : public Transport {
   BufferPool pool_;
   std::vector<std::unique_ptr<Peer>> peers_;  ///< null: this process
   std::atomic<std::int64_t> under_way_{0};    ///< parcels queued, and bodies that have not come whole
-  std::atomic<std::int64_t> sent_{0};
-  std::atomic<std::int64_t> handed_over_{0};
+  ParcelCounts counts_;
   std::atomic<bool> closing_{false};  ///< others may end
   std::atomic_flag polling_;          ///< set while a thread polls
 };

@@ -31,16 +31,19 @@ class Transport {
   /// Who is handed what comes. Set once, before the first `poll`.
   virtual void set_handler(Handler handler) = 0;
   /// Any thread, a handler's too; never to this process itself. `left`, where given, is called (by whoever polls, or
-  /// by this call) once the body is not needed any more.
+  /// by this call) once the body is not needed any more. Throws RunError where it cannot be sent, or the transport fails.
   virtual void send(std::int32_t to, Parcel parcel, std::function<void()> left = {}) = 0;
   /// Moves on what is under way, and hands over what has come. Any thread; of several at a time one does it.
-  /// Returns whether anything came or left. Throws RunError where the transport fails.
+  /// Returns whether anything came or left. Throws RunError where the transport fails, and what a handler throws: what came
+  /// after that is for the next call.
   virtual bool poll() = 0;
   /// Whether sends or receives are under way, so that it is worth while to poll often.
   virtual bool busy() const = 0;
-  /// Collective: waits until everybody's parcels have arrived and ends the transport. Not called once a process is lost.
+  /// Collective: waits until everybody's parcels have arrived and ends the transport. Not called once a process is lost. Throws
+  /// RunError where the transport fails, or the others do not come.
   virtual void close() = 0;
-  /// A process is lost: whatever is under way may end as it likes, but nothing of it may go on waiting. Nobody polls any more.
+  /// A process is lost: whatever is under way may end as it likes, but nothing of it may go on waiting. Others may still be in
+  /// `send` or `poll`, or come there, which may throw from then on.
   virtual void abandon() {}
 };
 

@@ -1,4 +1,4 @@
-// What processes do together, over parcels.
+// Collectives, sessions and clocks, over parcels.
 #include "backend/world.hpp"
 
 #include <fmt/format.h>
@@ -14,10 +14,10 @@ namespace {
 
 /// What a parcel is for; the first byte of its head.
 enum class For : std::uint8_t {
-  together,   ///< number of the thing done together; the bytes
-  session,    ///< number of the session; then the session's own head
-  clock_ask,  ///< process 0's clock
-  clock_say,  ///< ... given back, and the clock of who was asked
+  collective,  ///< its number; the bytes
+  session,     ///< number of the session; then the session's own head
+  clock_ask,   ///< process 0's clock
+  clock_say,   ///< ... given back, and the clock of who was asked
 };
 
 constexpr std::size_t kBurst = 40;  ///< questions about the clock in a row
@@ -25,6 +25,7 @@ constexpr Nanos kClockPeriod = 100 * kMillisecond;
 constexpr Nanos kPollsBeforeSleep = 2 * kMillisecond;  ///< that who waits polls without a break
 constexpr Nanos kShortSleep = 30 * kMicrosecond;
 constexpr Nanos kLongSleep = 100 * kMicrosecond;
+constexpr Nanos kGrace = 3 * kSecond;  ///< for the lifeline, to say which process is lost where the transport fails
 
 }  // namespace
 
@@ -40,6 +41,8 @@ RankRange ranks_of_process(std::int32_t process, std::int32_t processes, std::in
   return {process * each, (process + 1) * each};
 }
 
+std::int32_t process_of_rank(Rank rank, std::int32_t processes, std::int32_t ranks) { return rank / (ranks / processes); }
+
 World::World(std::unique_ptr<Transport> transport) : transport_(std::move(transport)), clocks_(static_cast<std::size_t>(transport_->processes())) {
   transport_->set_handler([this](std::int32_t from, Parcel parcel) { handle(from, std::move(parcel)); });
   mover_ = std::thread([this] { move_on(); });
@@ -51,9 +54,11 @@ World::~World() {
     try {
       barrier();
       if (lifeline_) lifeline_->leave();
-    } catch (const LostError&) {
+    } catch (const std::exception& error) {
+      lose(error.what());
     }
   }
+  if (lifeline_ && lost()) lifeline_->leave(why_lost());  // the others may not know
   ends_ = true;
   mover_.join();
   lifeline_.reset();
@@ -66,7 +71,13 @@ World::~World() {
 
 void World::watch(std::string name, LifelineOptions options) {
   if (processes() < 2) return;
-  lifeline_ = std::make_unique<Lifeline>(process(), processes(), std::move(name), [this](std::string mine) { return broadcast(std::move(mine)); }, [this](std::string why) { lose(std::move(why)); }, options);
+  try {
+    lifeline_ = std::make_unique<Lifeline>(process(), processes(), std::move(name), [this](std::string mine) { return broadcast(std::move(mine)); }, [this](std::string why) { lose(std::move(why)); }, options);
+  } catch (...) {
+    ended_early_ = true;  // some of the others may go on; they are not to be waited for
+    throw;
+  }
+  has_lifeline_ = true;
 }
 
 void World::set_state_source(Lifeline::State state) {
@@ -75,7 +86,7 @@ void World::set_state_source(Lifeline::State state) {
 
 void World::end_early(const std::string& why, bool refused) {
   ended_early_ = true;
-  if (lifeline_ && !lost()) lifeline_->leave(why, refused);
+  if (lifeline_) lifeline_->leave(why, refused);  // does nothing where it has lost somebody itself
 }
 
 void World::move_on() {
@@ -89,8 +100,8 @@ void World::move_on() {
         for (std::int32_t p = 1; p < processes(); ++p) ask_clock(p);
       }
       if (!moved) wait_until(steady_now() + (transport_->busy() ? kShortSleep : kLongSleep));
-    } catch (const LostError&) {
-      break;
+    } catch (const std::exception& error) {
+      give_up(error.what());
     }
   }
   if (lost()) transport_->abandon();
@@ -98,13 +109,21 @@ void World::move_on() {
 
 bool World::poll() {
   check();
+  if (fails_.load(std::memory_order_acquire)) return false;
   try {
     const bool moved = transport_->poll();
     return tell_left() || moved;
   } catch (const std::exception& error) {
-    lose(error.what());
+    give_up(error.what());
     throw LostError(why_lost());
   }
+}
+
+/// Where a process is killed its connections end at once; the lifeline says a little later which one it was.
+void World::give_up(std::string why) {
+  fails_.store(true, std::memory_order_release);
+  for (const Nanos until = steady_now() + (has_lifeline_ ? kGrace : 0); !lost() && steady_now() < until;) wait_until(steady_now() + kMillisecond);
+  lose(std::move(why));
 }
 
 void World::wait(const std::function<bool()>& ready) {
@@ -143,10 +162,10 @@ void World::handle(std::int32_t from, Parcel parcel) {
   const std::string head = std::move(parcel.head);
   FieldsIn fields(head);
   switch (fields.get<For>()) {
-    case For::together: {
+    case For::collective: {
       const auto number = fields.get<std::int64_t>();
       parcel.head = fields.rest();
-      return handle_together(from, number, parcel);
+      return handle_collective(from, number, parcel);
     }
     case For::session: {
       const auto number = fields.get<std::int64_t>();
@@ -168,17 +187,18 @@ void World::handle(std::int32_t from, Parcel parcel) {
       return;
     }
   }
+  throw RunError(fmt::format("process {} sent something of a kind that is not known; do all processes run the same build?", from));
 }
 
-void World::handle_together(std::int32_t from, std::int64_t number, Parcel& parcel) {
+void World::handle_collective(std::int32_t from, std::int64_t number, Parcel& parcel) {
   std::string bytes = std::move(parcel.head);
   if (parcel.body) bytes.assign(static_cast<const char*>(parcel.body.get()), static_cast<std::size_t>(parcel.bytes));
   const std::lock_guard lock(mutex_);
   mail_[number].came[from] = std::move(bytes);
 }
 
-void World::send_together(std::int32_t to, std::int64_t number, const std::string& bytes) {
-  Parcel parcel{FieldsOut().add(For::together).add(number).take(), nullptr, 0};
+void World::send_collective(std::int32_t to, std::int64_t number, const std::string& bytes) {
+  Parcel parcel{FieldsOut().add(For::collective).add(number).take(), nullptr, 0};
   if (bytes.size() <= 1024) {
     parcel.head += bytes;
   } else {
@@ -207,9 +227,9 @@ std::string World::await_from(std::int64_t number, std::int32_t from) {
 
 std::vector<std::string> World::gather(std::string mine) {
   check();
-  const std::int64_t number = together_++;
+  const std::int64_t number = collectives_++;
   if (!first()) {
-    send_together(0, number, mine);
+    send_collective(0, number, mine);
     return {};
   }
   std::vector<std::string> all(static_cast<std::size_t>(processes()));
@@ -220,9 +240,9 @@ std::vector<std::string> World::gather(std::string mine) {
 
 std::string World::broadcast(std::string mine) {
   check();
-  const std::int64_t number = together_++;
+  const std::int64_t number = collectives_++;
   if (!first()) return await_from(number, 0);
-  for (std::int32_t p = 1; p < processes(); ++p) send_together(p, number, mine);
+  for (std::int32_t p = 1; p < processes(); ++p) send_collective(p, number, mine);
   return mine;
 }
 
@@ -331,7 +351,11 @@ void World::compare_clocks() {
   for (std::int32_t p = 1; p < processes(); ++p) {
     barrier();  // everybody else is polling, too
     if (!first()) continue;
-    const auto& samples = clocks_[static_cast<std::size_t>(p)];
+    auto& samples = clocks_[static_cast<std::size_t>(p)];
+    if (!watching_) {
+      const std::lock_guard lock(mutex_);
+      samples.clear();
+    }
     const auto count = [&] {
       const std::lock_guard lock(mutex_);
       return samples.size();

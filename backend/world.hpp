@@ -47,10 +47,12 @@ struct RankRange {
 
 /// The ranks of a process: as many on each, neighbours together. Throws InputError where that does not come out even.
 RankRange ranks_of_process(std::int32_t process, std::int32_t processes, std::int32_t ranks);
+/// The process that has `rank`, where it does come out even.
+std::int32_t process_of_rank(Rank rank, std::int32_t processes, std::int32_t ranks);
 
-/// All processes of a job, from within one of them. What is done together (gather, broadcast, ...) every
-/// process calls in the same order, from one thread at a time, and waits there; LostError is thrown from
-/// any of them once a process is lost.
+/// All processes of a job, from within one of them. Collectives (gather, broadcast, ...) every process calls in the same
+/// order, from one thread at a time, and waits there for what it is to be given: process 0 in `gather`, all but process 0 in
+/// `broadcast`, all in the others. Once a process is lost they throw LostError; RunError where something cannot be sent.
 class World {
  public:
   /// Handles parcels of one session: what `from` sent with `World::send`.
@@ -58,7 +60,8 @@ class World {
 
   /// Starts the thread that moves parcels on while nobody waits.
   explicit World(std::unique_ptr<Transport> transport);
-  /// Waits for the others to come here, too, and closes the transport, unless a process was lost or this one ended early.
+  /// Waits for the others to come here, too, and closes the transport, unless a process was lost or this one ended early: then
+  /// the others are lost with that reason. While the transport closes nobody is watched; it gives up by itself.
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -85,19 +88,23 @@ class World {
   /// is called by whichever thread polls, one call at a time; it must not wait. `lost` is called once a process is lost.
   void open(std::int64_t session, Handler handler, std::function<void()> lost);
   void close(std::int64_t session);
-  /// `left`: called by whoever polls once the body is not needed any more, unless the session was closed before.
+  /// `left`: called by whoever polls once the body is not needed any more, unless the session was closed before. Throws RunError
+  /// where it cannot be sent, or where the transport fails.
   void send(std::int64_t session, std::int32_t to, Parcel parcel, std::function<void()> left = {});
   void send(std::int64_t session, std::int32_t to, std::string head, std::shared_ptr<const void> body = nullptr, std::int64_t bytes = 0,
             std::function<void()> left = {}) {
     send(session, to, Parcel{std::move(head), std::move(body), bytes}, std::move(left));
   }
 
-  /// Moves parcels on; whoever waits for one does so best by polling. Returns whether anything came or left.
+  /// Moves parcels on; whoever waits for one does so best by polling. Returns whether anything came or left. Where the
+  /// transport or a handler fails the world is lost, and LostError thrown; with a lifeline only after some seconds, since that
+  /// may know of a process which is the cause. Not to be called with a lock that a session's `lost` takes.
   bool poll();
   /// Polls until `ready`, with short sleeps after a while. Throws LostError once a process is lost.
   void wait(const std::function<bool()>& ready);
 
-  /// Compares all clocks with process 0's many times within a few milliseconds. Collective.
+  /// Compares all clocks with process 0's many times within a few milliseconds. Collective. Unless they are being watched
+  /// earlier comparisons are forgotten.
   void compare_clocks();
   /// From now on process 0 compares them now and then, until it is told not to.
   void watch_clocks(bool watch) { watching_ = watch; }
@@ -107,7 +114,8 @@ class World {
   /// At process 0: comparisons with `process` since the last call, which begins anew.
   std::vector<ClockSample> take_clock_samples(std::int32_t process);
 
-  /// From now on notices when a process is killed or stopped. `name`: what this one is called then. Collective.
+  /// From now on notices when a process is killed or stopped. `name`: what this one is called then. Collective. Throws what a
+  /// Lifeline's constructor throws; then this process has ended early.
   void watch(std::string name, LifelineOptions options = {});
   /// Where to ask what this process does (Lifeline::set_state_source).
   void set_state_source(Lifeline::State state);
@@ -135,18 +143,19 @@ class World {
   };
 
   void handle(std::int32_t from, Parcel parcel);
-  void handle_together(std::int32_t from, std::int64_t number, Parcel& parcel);
+  void handle_collective(std::int32_t from, std::int64_t number, Parcel& parcel);
   void handle_session(std::int32_t from, std::int64_t number, Parcel& parcel);
-  void send_together(std::int32_t to, std::int64_t number, const std::string& bytes);
+  void send_collective(std::int32_t to, std::int64_t number, const std::string& bytes);
   std::string await_from(std::int64_t number, std::int32_t from);
   void ask_clock(std::int32_t process);
   bool tell_left();
   void move_on();
+  void give_up(std::string why);
 
   std::unique_ptr<Transport> transport_;
   std::mutex handling_;        ///< held while a session's handler is called; before `mutex_`
   mutable std::mutex mutex_;
-  std::int64_t together_ = 0;                ///< things done together so far
+  std::int64_t collectives_ = 0;             ///< begun so far
   std::map<std::int64_t, Mailbox> mail_;     ///< by their number
   std::int64_t sessions_ = 0;                ///< numbers given so far
   std::map<std::int64_t, Session> session_;  ///< open ones and those that others opened first
@@ -155,6 +164,8 @@ class World {
   std::vector<std::vector<ClockSample>> clocks_;  ///< process 0: by process
   std::atomic<Nanos> offset_{0};
   std::atomic<bool> watching_{false};
+  std::atomic<bool> has_lifeline_{false};
+  std::atomic<bool> fails_{false};  ///< nothing moves any more; soon `lost_` is set
   std::atomic<bool> lost_{false};
   std::string why_;
   std::atomic<bool> ends_{false};

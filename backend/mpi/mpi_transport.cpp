@@ -4,13 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 #include "backend/mpi/errors.hpp"
 #include "backend/parcel_check.hpp"
+#include "backend/poll_turn.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
 
@@ -87,14 +86,6 @@ bool start_mpi() {
   return started == 0;
 }
 
-void pause_after(int idle) {
-  if (idle < 100) {
-    std::this_thread::yield();
-  } else {
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
-}
-
 /// Memory that MPI may still read from or write to; others write to it, too, so it must stay.
 void keep_forever(void* memory) {
   static std::mutex mutex;
@@ -104,22 +95,6 @@ void keep_forever(void* memory) {
 }
 
 }  // namespace
-
-/// Holds the right to poll, where it was free.
-class MpiTransport::Polling {
- public:
-  explicit Polling(MpiTransport& transport) : transport_(transport), mine_(!transport.polling_.test_and_set(std::memory_order_acquire)) {}
-  ~Polling() {
-    if (mine_) transport_.polling_.clear(std::memory_order_release);
-  }
-  Polling(const Polling&) = delete;
-  Polling& operator=(const Polling&) = delete;
-  bool mine() const { return mine_; }
-
- private:
-  MpiTransport& transport_;
-  bool mine_;
-};
 
 MpiTransport::MpiTransport() : started_mpi_(start_mpi()), memory_(std::make_unique<Memory>()) {
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
@@ -172,7 +147,7 @@ void MpiTransport::send(std::int32_t to, Parcel parcel, std::function<void()> le
   Task* const task = new_task();
   task->from = -1;
   task->parcel = std::move(parcel);
-  sent_.fetch_add(1, std::memory_order_relaxed);  // before it can be handed over
+  counts_.count_sent();
   if (task->parcel.bytes <= kMostInline) {
     send_small(task, to);
     if (left) left();
@@ -222,9 +197,10 @@ void MpiTransport::send_large(Task* task, std::int32_t to) {
 }
 
 bool MpiTransport::poll() {
-  const Polling polling(*this);
-  if (!polling.mine()) return false;
+  const PollTurn turn(polling_);
+  if (!turn.mine()) return false;
   adopt_sends();
+  if (used_slots_ == kSlots) post_slots();  // handlers have thrown
   const bool moved = move_on();
   // Otherwise when there is nothing better to do.
   if (!moved || used_slots_ > kSlots / 2) post_slots();
@@ -233,7 +209,7 @@ bool MpiTransport::poll() {
 
 /// Asks MPI once for everything: an answer that nothing is complete costs it a look at all its networks.
 bool MpiTransport::move_on() {
-  requests_[0] = used_slots_ < kSlots ? memory_->slots[next_slot_].request : MPI_REQUEST_NULL;
+  requests_[0] = memory_->slots[next_slot_].request;
   complete_.resize(requests_.size());
   statuses_.resize(requests_.size());
   int count = 0;
@@ -315,7 +291,7 @@ void MpiTransport::take_head(MPI_Status status) {
     std::memcpy(body.get(), head + sizes.head, at(sizes.body));
     parcel.body = std::move(body);
   }
-  hand_over(status.MPI_SOURCE, std::move(parcel));
+  counts_.hand_over(handler_, status.MPI_SOURCE, std::move(parcel));
 }
 
 void MpiTransport::receive_body(std::int32_t from, Parcel parcel) {
@@ -326,7 +302,7 @@ void MpiTransport::receive_body(std::int32_t from, Parcel parcel) {
   parcel.body = std::move(body);
   int complete = 0;
   check_mpi(MPI_Test(&request, &complete, MPI_STATUS_IGNORE), "MPI_Test");
-  if (complete != 0) return hand_over(from, std::move(parcel));
+  if (complete != 0) return counts_.hand_over(handler_, from, std::move(parcel));
   under_way_.fetch_add(1, std::memory_order_relaxed);
   Task* const task = new_task();
   task->parcel = std::move(parcel);
@@ -351,50 +327,34 @@ void MpiTransport::finish(Task* task) {
   drop(task);
   under_way_.fetch_sub(1, std::memory_order_relaxed);
   if (from >= 0) {
-    hand_over(from, std::move(parcel));
+    counts_.hand_over(handler_, from, std::move(parcel));
   } else {
     parcel = {};
     if (left) left();
   }
 }
 
-void MpiTransport::hand_over(std::int32_t from, Parcel parcel) {
-  handler_(from, std::move(parcel));
-  // Only now, so that nothing seems to be over while the handler is about to answer.
-  handed_over_.fetch_add(1, std::memory_order_relaxed);
-}
-
 void MpiTransport::wait_for(MPI_Request& request) {
-  int complete = 0;
-  for (int idle = 0; complete == 0; ++idle) {
-    if (poll()) idle = 0;
+  poll_until(*this, kClosePatience, [&] {
+    int complete = 0;
     check_mpi(MPI_Test(&request, &complete, MPI_STATUS_IGNORE), "MPI_Test");
-    if (complete == 0) pause_after(idle);
-  }
+    return complete != 0;
+  });
 }
 
-/// Everything sent anywhere was handed over, and nothing was sent since the totals `before`.
-bool MpiTransport::all_has_come(std::int64_t (&before)[2]) {
-  const std::int64_t mine[2] = {handed_over_.load(), sent_.load()};
-  std::int64_t all[2] = {0, 0};
+ParcelTotals MpiTransport::exchange_totals() {
+  static_assert(sizeof(ParcelTotals) == 2 * sizeof(std::int64_t));
+  memory_->own_totals = counts_.totals();
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(mine, all, 2, MPI_INT64_T, MPI_SUM, heads_, &request), "MPI_Iallreduce");
+  check_mpi(MPI_Iallreduce(&memory_->own_totals, &memory_->all_totals, 2, MPI_INT64_T, MPI_SUM, heads_, &request), "MPI_Iallreduce");
   wait_for(request);
-  const bool over = all[0] == all[1] && std::equal(all, all + 2, before);
-  std::copy(all, all + 2, before);
-  return over;
+  return memory_->all_totals;
 }
 
 void MpiTransport::close() {
   if (closed_) return;
-  // Totals are of slightly different times at different processes: only where two rounds agree nothing was between them.
-  std::int64_t before[2] = {-1, -1};
-  while (!all_has_come(before)) {
-  }
-  for (int idle = 0; busy(); ++idle) {
-    if (poll()) idle = 0;
-    pause_after(idle);
-  }
+  await_all_parcels([this] { return exchange_totals(); });
+  poll_until(*this, kClosePatience, [this] { return !busy(); });
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(heads_, &request), "MPI_Ibarrier");
   wait_for(request);
@@ -402,15 +362,14 @@ void MpiTransport::close() {
 }
 
 void MpiTransport::end_mpi() {
-  // Never given back: nobody polls any more.
-  while (polling_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
-  closed_ = true;
+  PollTurn::keep(polling_);
   post_slots();
   for (Slot& slot : memory_->slots) {
     check_mpi(MPI_Cancel(&slot.request), "MPI_Cancel");
     check_mpi(MPI_Wait(&slot.request, MPI_STATUS_IGNORE), "MPI_Wait");
     check_mpi(MPI_Request_free(&slot.request), "MPI_Request_free");
   }
+  closed_ = true;  // only now MPI writes to no memory of this
   for (MPI_Comm* const comm : {&heads_, &bodies_}) check_mpi(MPI_Comm_free(comm), "MPI_Comm_free");
   if (started_mpi_) check_mpi(MPI_Finalize(), "MPI_Finalize");
 }

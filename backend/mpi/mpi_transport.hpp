@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "backend/buffer_pool.hpp"
+#include "backend/closing.hpp"
 #include "backend/transport.hpp"
 
 namespace bubblescope {
@@ -71,8 +72,8 @@ class MpiTransport final : public Transport {
   struct Memory {
     std::deque<Task> tasks;
     std::vector<Slot> slots;
+    ParcelTotals own_totals, all_totals;
   };
-  class Polling;
 
   Task* new_task();
   void drop(Task* task);
@@ -88,9 +89,8 @@ class MpiTransport final : public Transport {
   void post_slots();
   void finish_tasks();
   void finish(Task* task);
-  void hand_over(std::int32_t from, Parcel parcel);
   void wait_for(MPI_Request& request);
-  bool all_has_come(std::int64_t (&before)[2]);
+  ParcelTotals exchange_totals();
   void end_mpi();
 
   MPI_Comm heads_ = MPI_COMM_NULL;
@@ -104,8 +104,7 @@ class MpiTransport final : public Transport {
   std::vector<std::mutex> order_;  ///< by destination: a body follows its head
   bool closed_ = false;
   std::atomic<std::int64_t> under_way_{0};
-  std::atomic<std::int64_t> sent_{0};
-  std::atomic<std::int64_t> handed_over_{0};
+  ParcelCounts counts_;
 
   std::mutex mutex_;           ///< guards tasks of `memory_` and the next two
   std::vector<Task*> unused_;

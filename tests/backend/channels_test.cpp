@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -351,6 +352,80 @@ TEST(Channels, a_committed_send_waits_for_acceptance_and_not_for_the_wire) {
   channels.offer(1, 0, {}, 20, {});
   EXPECT_EQ(channels.delivery(1, 0).start, 20);
   EXPECT_EQ(channels.delivery(1, 0).available, 520);
+}
+
+/// One side of the channels, and what it tells the other one.
+struct OneSide final : RemoteSides {
+  OneSide(const Plan& plan, Rank rank) : own(rank), bells(2), channels(plan, bells, this) {}
+  bool here(Rank rank) const override { return rank == own; }
+  void accepted(std::int32_t message, std::int64_t, const Payload&, const Delivery&) override { went.push_back(message); }
+  void granted(std::int32_t, std::int64_t, const Turn&) override { ++grants; }
+  void credited(std::int32_t message, std::int64_t walk, const Turn& credit) override { credits.push_back({message, walk, credit.since}); }
+
+  struct Credit {
+    std::int32_t message;
+    std::int64_t walk;
+    Nanos since;
+  };
+  Rank own;
+  std::vector<Bell> bells;
+  std::vector<std::int32_t> went;
+  int grants = 0;
+  std::vector<Credit> credits;
+  Channels channels;
+};
+
+// With an entry for each message that there is room for it would take 390 GB.
+TEST(Channels, room_between_processes_for_more_than_there_is_memory_takes_none) {
+  Channel channel;
+  channel.capacity = std::numeric_limits<std::int32_t>::max();
+  channel.receive = Receive::at_use;
+  const Plan plan = make_plan(stream_of_messages(3, channel), {});
+  OneSide sender(plan, 0), receiver(plan, 1);
+  sender.channels.begin();
+  receiver.channels.begin();
+  for (std::int32_t m = 0; m < 3; ++m) {
+    sender.channels.offer(m, 0, {nullptr, 8}, 10 * m, {});
+    ASSERT_EQ(sender.went.size(), static_cast<std::size_t>(m + 1));
+    receiver.channels.accepted(m, 0, {nullptr, 8}, sender.channels.delivery(m, 0), 100);
+    receiver.channels.arrive(m, 0, 200, {});
+    receiver.channels.take(m, 0, 200, {});
+    ASSERT_EQ(receiver.credits.size(), static_cast<std::size_t>(m + 1));
+    const OneSide::Credit& credit = receiver.credits.back();
+    EXPECT_EQ(credit.walk * 3 + credit.message, m + std::int64_t{channel.capacity});
+    sender.channels.credited(credit.message, credit.walk, {credit.since, {}});
+  }
+}
+
+TEST(Channels, credit_from_another_process_counts_whether_it_comes_before_the_message_or_after) {
+  Channel channel;
+  channel.capacity = 1;
+  channel.receive = Receive::at_use;
+  const Plan plan = make_plan(stream_of_messages(3, channel), {});
+  OneSide sender(plan, 0);
+  sender.channels.begin();
+  sender.channels.offer(0, 0, {nullptr, 8}, 10, {});
+  sender.channels.credited(1, 0, {50, {}});
+  sender.channels.offer(1, 0, {nullptr, 8}, 20, {});
+  EXPECT_EQ(sender.channels.delivery(1, 0).start, 50);
+  sender.channels.offer(2, 0, {nullptr, 8}, 60, {});
+  EXPECT_FALSE(sender.channels.delivery(2, 0).accepted);
+  sender.channels.credited(2, 0, {90, {}});
+  EXPECT_EQ(sender.channels.delivery(2, 0).start, 90);
+  EXPECT_EQ(sender.went, (std::vector<std::int32_t>{0, 1, 2}));
+}
+
+TEST(Channels, only_who_sends_by_rendezvous_is_told_that_it_is_the_receivers_turn) {
+  for (const std::int32_t capacity : {kUnbounded, 0, 1}) {
+    Channel channel;
+    channel.capacity = capacity;
+    channel.receive = Receive::at_use;
+    const Plan plan = make_plan(stream_of_messages(3, channel), {});
+    OneSide receiver(plan, 1);
+    receiver.channels.begin();
+    receiver.channels.arrive(0, 0, 10, {});
+    EXPECT_EQ(receiver.grants, capacity == 0 ? 1 : 0) << "capacity " << capacity;
+  }
 }
 
 TEST(Channels, payloads_arrive_by_identity_over_many_walks) {

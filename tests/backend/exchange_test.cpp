@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -24,6 +25,7 @@
 #include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/backend/faulty_transport.hpp"
 #include "tests/backend/thread_processes.hpp"
 #include "tests/backend/walked.hpp"
 #include "tests/sim/fitting_shape.hpp"
@@ -357,6 +359,90 @@ TEST(Exchange, a_process_that_is_lost_ends_all_soon) {
     EXPECT_THAT(thrown, Each(""));
     EXPECT_LT(steady_now() - lost, 2 * kSecond);
   }
+}
+
+/// One process's end of an execution of which nothing is executed.
+struct End {
+  End(World& world, const Program& program, const PayloadCodec& codec)
+      : plan(make_plan(program, {})), bells(program.rows.size()), groups{everyone(program.ranks())}, exchange(world, plan, groups, program.ranks(), codec),
+        channels(plan, bells, &exchange), meetings(groups, bells, &exchange), control(1, nullptr, bells, &exchange) {
+    exchange.begin(channels, meetings, control);
+  }
+  ~End() { exchange.end(); }
+  static GroupPlan everyone(std::int32_t ranks) {
+    GroupPlan group;
+    for (Rank r = 0; r < ranks; ++r) group.members.push_back(r);
+    return group;
+  }
+
+  Plan plan;
+  std::vector<Bell> bells;
+  std::vector<GroupPlan> groups;
+  Exchange exchange;
+  Channels channels;
+  Meetings meetings;
+  RunControl control;
+};
+
+TEST(Exchange, a_contribution_is_encoded_once_for_all_who_are_given_it) {
+  struct Counted final : Numbers {
+    Parcel encode(const Op& op, const Payload& payload) const override {
+      ++encoded;
+      return Numbers::encode(op, payload);
+    }
+    mutable std::atomic<int> encoded{0};
+  };
+  const auto thrown = ThreadProcesses(4).run([](World& world) {
+    const Counted codec;
+    End end(world, scheduled("1f1b", 4, 4), codec);
+    const auto own = std::make_shared<std::vector<std::int64_t>>(100, world.process());
+    const Payload mine{std::shared_ptr<void>(own, own->data()), 800};
+    end.meetings.arrive(0, 0, world.process(), mine, steady_now(), {});
+    MeetingResult result;
+    world.wait([&] { return end.meetings.complete(0, 0, result); });
+    EXPECT_EQ(codec.encoded, 1);
+    ASSERT_EQ(result.contributions->size(), 4u);
+    for (std::size_t p = 0; p < 4; ++p) {
+      const auto* const numbers = static_cast<const std::int64_t*>((*result.contributions)[p].data.get());
+      EXPECT_TRUE(std::all_of(numbers, numbers + 100, [p](std::int64_t one) { return one == static_cast<std::int64_t>(p); }));
+    }
+    world.barrier();
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+TEST(Exchange, a_failure_is_told_to_whom_it_can_be) {
+  std::array<Faults, 4> faults;
+  const auto thrown = ThreadProcesses(faulty(thread_transports(4), faults)).run([&](World& world) {
+    const Numbers codec;
+    End end(world, scheduled("1f1b", 4, 4), codec);
+    world.barrier();
+    if (world.process() == 0) {
+      faults[0].unreachable = 1;
+      EXPECT_THROW(end.exchange.failed("broken"), RunError);
+      faults[0].unreachable = -1;
+    } else if (world.process() > 1) {
+      const Nanos until = steady_now() + 10 * kSecond;
+      world.wait([&] { return end.control.failed() || steady_now() > until; });
+      EXPECT_TRUE(end.control.failed()) << "process " << world.process();
+    }
+    world.barrier();
+    EXPECT_EQ(end.control.failed(), world.process() > 1);
+    world.barrier();
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+TEST(Exchange, words_that_it_does_not_know_are_a_loss_that_says_so) {
+  const auto thrown = ThreadProcesses(2).run([](World& world) {
+    if (world.process() == 1) return world.send(world.new_session(), 0, "\x7f");
+    const Numbers codec;
+    End end(world, scheduled("1f1b", 2, 2), codec);
+    const Nanos until = steady_now() + 10 * kSecond;
+    world.wait([&] { return steady_now() > until; });
+  });
+  EXPECT_THAT(thrown[0], HasSubstr("process 1 says something of a kind that is not known"));
+  EXPECT_EQ(thrown[1], "");
 }
 
 TEST(Exchange, a_program_that_cannot_be_shared_among_the_processes_is_refused_by_all) {

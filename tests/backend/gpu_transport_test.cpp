@@ -6,7 +6,7 @@
 #include <set>
 
 #include "backend/clock.hpp"
-#include "backend/thread_transport.hpp"
+#include "tests/backend/thread_transport.hpp"
 #include "tests/backend/together.hpp"
 #include "tests/backend/transport_contract.hpp"
 
@@ -32,6 +32,7 @@ struct Cables {
   bool deaf = false;    ///< the other end never connects
   bool slow_gpus = false;  ///< nothing that was begun is done
   bool broken = false;  ///< whatever was begun has failed
+  int no_ids = 0, no_wires = 0;  ///< how often the next are not made
   Nanos slow = 0;       ///< that connecting takes
 };
 
@@ -101,9 +102,13 @@ class TestWires final : public GpuWires {
   std::string name() const override { return "cables"; }
   std::string new_id() override {
     const std::lock_guard lock(cables_.mutex);
+    if (cables_.no_ids-- > 0) throw RunError("no id");
     return *cables_.ids.insert(std::to_string(process_) + "-" + std::to_string(cables_.ids.size())).first;
   }
-  std::unique_ptr<GpuWire> outgoing(const std::string& id, std::int32_t gpu) override { return std::make_unique<TestWire>(cables_, id, gpu); }
+  std::unique_ptr<GpuWire> outgoing(const std::string& id, std::int32_t gpu) override {
+    if (cables_.no_wires-- > 0) throw RunError("no wire");
+    return std::make_unique<TestWire>(cables_, id, gpu);
+  }
   std::unique_ptr<GpuWire> incoming(const std::string& id) override { return std::make_unique<TestWire>(cables_, id, -1); }
   std::shared_ptr<void> given(std::int32_t gpu) override { return std::make_shared<std::int32_t>(gpu); }
 
@@ -139,6 +144,7 @@ TEST(GpuTransport, each_parcel_leaves_once) {
   in_all([](contract::Peer& peer) { contract::each_parcel_leaves_once(peer); });
 }
 TEST(GpuTransport, what_cannot_be_sent_is_refused) { in_all(contract::what_cannot_be_sent_is_refused); }
+TEST(GpuTransport, what_comes_after_a_handler_threw_is_not_lost) { in_all(contract::what_comes_after_a_handler_threw_is_not_lost); }
 TEST(GpuTransport, close_waits_for_what_is_under_way) { in_all(contract::close_waits_for_what_is_under_way); }
 
 TEST(GpuTransport, heads_that_begin_as_its_own_do_pass) {
@@ -264,6 +270,27 @@ TEST(GpuTransport, a_wire_that_breaks_is_an_error_that_names_both_processes) {
   EXPECT_EQ(polled_to_death(*all[0]), "cables from process 0 to process 1: the cable is cut");
   receiver.join();
   EXPECT_EQ(other, "cables from process 0 to process 1: the cable is cut");
+}
+
+TEST(GpuTransport, a_wire_that_cannot_be_made_leaves_nothing_behind) {
+  Cables cables;
+  cables.no_ids = cables.no_wires = 1;
+  auto all = transports(cables, 2);
+  bool came = false;
+  all[0]->set_handler([](std::int32_t, Parcel) {});
+  all[1]->set_handler([&](std::int32_t, Parcel) { came = true; });
+  EXPECT_THROW(all[0]->send(1, on_gpu(0, 8, 0), {}), RunError) << "no id";
+  EXPECT_THROW(all[0]->send(1, on_gpu(0, 8, 0), {}), RunError) << "no wire";
+  EXPECT_FALSE(all[0]->busy());
+  all[0]->send(1, on_gpu(0, 8, 0), {});
+  for (const Nanos end = steady_now() + 20 * kSecond; !came && steady_now() < end;) {
+    all[0]->poll();
+    all[1]->poll();
+  }
+  EXPECT_TRUE(came);
+  cables.no_wires = 1;
+  EXPECT_THROW(all[0]->send(1, on_gpu(0, 8, 1), {}), RunError);
+  all[0]->abandon();
 }
 
 TEST(GpuTransport, abandoned_it_does_not_wait_for_who_never_connects) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <stdexcept>
 #include <string>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/backend/faulty_transport.hpp"
 #include "tests/backend/thread_processes.hpp"
 
 namespace bubblescope {
@@ -128,6 +130,24 @@ TEST(Overlap, a_rank_that_fails_leaves_the_others_no_longer_at_work) {
       work_together(overlap, {{0, 0}});
     }
     overlap.times();
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+TEST(Overlap, a_rank_that_cannot_tell_the_others_loses_them) {
+  std::array<Faults, 2> faults;
+  ThreadProcesses processes(faulty(thread_transports(2), faults));
+  const auto thrown = processes.run([&](World& world) {
+    Overlap overlap(&world, 1, 2);
+    world.barrier();
+    if (world.first()) return;
+    {
+      const Overlap::Member member(overlap);
+      faults[1].send = true;
+    }
+    EXPECT_TRUE(world.lost());
+    EXPECT_THROW(overlap.goes_on(), LostError);
+    processes.lose("process 1 has ended");
   });
   EXPECT_THAT(thrown, Each(""));
 }

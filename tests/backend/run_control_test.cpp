@@ -43,6 +43,8 @@ class Job {
   }
   std::uint32_t random(std::uint32_t below) { return static_cast<std::uint32_t>(random_()) % below; }
 
+  bool is_cut_off = false;  ///< failures cannot be told
+
  private:
   struct End final : RemoteControls {
     End(Job& all, std::int32_t process, std::int32_t of, std::int64_t walks) : job(all), number(process), count(of), bells(2), control(std::make_unique<RunControl>(walks, &stop, bells, this)) {}
@@ -61,6 +63,7 @@ class Job {
       to_others([walks](RunControl& other) { other.told_end_at(walks); });
     }
     void failed(const std::string& message) override {
+      if (job.is_cut_off) throw std::runtime_error("the network is down");
       to_others([message](RunControl& other) { other.told_failure(message); });
     }
     bool poll() override {
@@ -217,6 +220,14 @@ TEST(RunControl, a_failure_reaches_all_processes_and_the_first_one_stays) {
     EXPECT_FALSE(job.under_way()) << "nobody is told what came of a failure";
     EXPECT_EQ(job.control(1).failure(), "rank 5, op 3 (2F1): broken");
   }
+}
+
+TEST(RunControl, a_failure_that_cannot_be_told_still_ends_the_ranks_here) {
+  Job job(2, 10, 1);
+  job.is_cut_off = true;
+  EXPECT_NO_THROW(job.control(0).fail("broken"));
+  EXPECT_THROW(job.begin(0, 0), Aborted);
+  EXPECT_EQ(job.control(0).failure(), "broken");
 }
 
 TEST(RunControl, a_failure_wakes_a_rank_that_waits_to_hear_where_the_end_is) {

@@ -2,6 +2,7 @@
 #include "backend/socket_transport.hpp"
 
 #include <gmock/gmock.h>
+#include <sys/mman.h>
 
 #include "tests/backend/together.hpp"
 #include "tests/backend/transport_contract.hpp"
@@ -49,6 +50,7 @@ TEST(SocketTransport, each_parcel_leaves_once) {
 }
 TEST(SocketTransport, a_large_body_keeps_it_busy_until_it_has_left) { in_all(contract::a_large_body_keeps_it_busy_until_it_has_left); }
 TEST(SocketTransport, what_cannot_be_sent_is_refused) { in_all(contract::what_cannot_be_sent_is_refused); }
+TEST(SocketTransport, what_comes_after_a_handler_threw_is_not_lost) { in_all(contract::what_comes_after_a_handler_threw_is_not_lost); }
 TEST(SocketTransport, close_waits_for_what_is_under_way) { in_all(contract::close_waits_for_what_is_under_way); }
 
 TEST(SocketTransport, close_waits_for_answers_to_what_comes_late) {
@@ -98,16 +100,34 @@ std::string polled_to_death(Transport& transport) {
   return "";
 }
 
-TEST(SocketTransport, a_process_that_is_gone_is_an_error_after_a_while_that_names_it) {
-  auto all = transports(3, {.grace = 300ms});
+TEST(SocketTransport, a_process_that_is_gone_is_an_error_that_names_it) {
+  auto all = transports(3);
   all[0]->set_handler([](std::int32_t, Parcel) {});
   all[2].reset();
-  const auto begin = std::chrono::steady_clock::now();
   EXPECT_THAT(polled_to_death(*all[0]), HasSubstr("process 2"));
-  EXPECT_GE(std::chrono::steady_clock::now() - begin, 250ms);
-  // What is sent to it meanwhile goes nowhere.
+  // What is sent to it from then on goes nowhere.
   for (int i = 0; i < 100; ++i) all[0]->send(2, {"", contract::body_of(0, 100'000), 100'000});
   EXPECT_FALSE(all[0]->busy());
+}
+
+// As where the system has no memory for it: the connection itself is in order.
+TEST(SocketTransport, what_cannot_be_sent_is_an_error_where_it_is_polled) {
+  const auto all = transports(2);
+  all[0]->set_handler([](std::int32_t, Parcel) {});
+  void* const unreadable = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(unreadable, MAP_FAILED);
+  all[0]->send(1, {"", std::shared_ptr<const void>(unreadable, [](const void*) {}), 4096});
+  EXPECT_FALSE(all[0]->busy());
+  EXPECT_EQ(polled_to_death(*all[0]), "the connection to process 1 is broken: Bad address");
+  munmap(unreadable, 4096);
+}
+
+TEST(SocketTransport, closing_with_a_process_that_does_not_come_is_an_error_after_a_while) {
+  const auto all = transports(2, {.close_patience = 300ms});
+  all[0]->set_handler([](std::int32_t, Parcel) {});
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THROW(all[0]->close(), RunError);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 300ms);
 }
 
 TEST(SocketTransport, closing_with_a_process_that_is_gone_is_an_error) {

@@ -8,17 +8,19 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "backend/thread_transport.hpp"
 #include "backend/world.hpp"
+#include "tests/backend/thread_transport.hpp"
 
 namespace bubblescope {
 
 class ThreadProcesses {
  public:
-  explicit ThreadProcesses(std::int32_t processes, ThreadTransportOptions options = {.most_delay = 100 * kMicrosecond, .seed = 1}) {
-    for (auto& transport : thread_transports(processes, options)) worlds_.push_back(std::make_unique<World>(std::move(transport)));
+  explicit ThreadProcesses(std::int32_t processes, ThreadTransportOptions options = {.most_delay = 100 * kMicrosecond, .seed = 1}) : ThreadProcesses(thread_transports(processes, options)) {}
+  explicit ThreadProcesses(std::vector<std::unique_ptr<Transport>> transports) {
+    for (auto& transport : transports) worlds_.push_back(std::make_unique<World>(std::move(transport)));
   }
 
   /// Runs `work` in every process, once; returns what it threw there, empty where nothing. A process that throws alone

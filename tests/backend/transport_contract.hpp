@@ -30,7 +30,7 @@ inline constexpr std::int64_t kNoBody = -1;
 
 /// What the head of a test's parcel says.
 struct Label {
-  enum class Kind : std::int32_t { plain, echo, hop, barrier };
+  enum class Kind : std::int32_t { plain, echo, hop, barrier, bad };
   Kind kind = Kind::plain;
   std::int32_t hops = 0;    ///< of a hop: how many are left
   std::int64_t phase = 0;   ///< the check it belongs to
@@ -67,6 +67,11 @@ inline bool is_body_of(const Parcel& parcel, const Label& label) {
   return true;
 }
 
+/// What a handler throws at a bad parcel.
+struct BadParcel : std::runtime_error {
+  BadParcel() : std::runtime_error("a bad parcel") {}
+};
+
 /// A process of the check.
 class Peer {
  public:
@@ -92,7 +97,7 @@ class Peer {
     constexpr std::chrono::seconds kPatience{40};
     auto until = std::chrono::steady_clock::now() + kPatience;
     while (!ready()) {
-      if (transport.poll()) {
+      if (poll()) {
         until = std::chrono::steady_clock::now() + kPatience;
       } else {
         std::this_thread::sleep_for(std::chrono::microseconds(20));
@@ -109,6 +114,12 @@ class Peer {
     const std::lock_guard lock(mutex_);
     return came_[phase_];
   }
+  /// Of the check before the last barrier.
+  std::vector<Arrival> arrivals_before() {
+    const std::lock_guard lock(mutex_);
+    return came_[phase_ - 1];
+  }
+  std::int64_t thrown() const { return thrown_; }  ///< at bad parcels
   /// All are here, and the next check begins.
   void barrier() {
     for (std::int32_t p = 0; p < processes(); ++p) {
@@ -124,6 +135,14 @@ class Peer {
   Transport& transport;
 
  private:
+  bool poll() {
+    try {
+      return transport.poll();
+    } catch (const BadParcel&) {
+      ++thrown_;
+      return true;
+    }
+  }
   void handle(std::int32_t from, Parcel parcel) {
     EXPECT_EQ(inside_.fetch_add(1), 0) << "two threads are in the handler at once";
     const auto label = FieldsIn(parcel.head).get<Label>();
@@ -144,11 +163,13 @@ class Peer {
       }
     }
     inside_.fetch_sub(1);
+    if (label.kind == Label::Kind::bad) throw BadParcel();
   }
 
   std::mutex mutex_;
   std::atomic<int> inside_{0};
   std::int64_t phase_ = 0;
+  std::int64_t thrown_ = 0;
   std::map<std::int64_t, std::vector<Arrival>> came_;
   std::map<std::int64_t, std::int32_t> barriers_;
 };
@@ -301,6 +322,24 @@ inline void what_cannot_be_sent_is_refused(Peer& peer) {
   refused(peer.next(), {std::string(at(Transport::kMostHead) + 1, 'x'), nullptr, 0});
   refused(peer.next(), {"", nullptr, 1});
   peer.barrier();
+}
+
+/// More than any transport takes at once.
+inline void what_comes_after_a_handler_threw_is_not_lost(Peer& peer) {
+  constexpr std::int64_t kCount = 100;
+  for (std::int64_t number = 0; number < kCount; ++number) {
+    peer.send(peer.next(), {.kind = number < kCount - 5 ? Label::Kind::bad : Label::Kind::plain, .number = number, .bytes = number % 2 == 0 ? 100 : kNoBody});
+  }
+  peer.wait_for(kCount);
+  peer.barrier();
+  std::map<std::int64_t, int> counts;
+  for (const Arrival& arrival : peer.arrivals_before()) {
+    EXPECT_TRUE(arrival.intact);
+    ++counts[arrival.label.number];
+  }
+  EXPECT_EQ(counts.size(), at(kCount));
+  for (const auto& [number, count] : counts) EXPECT_EQ(count, 1) << "number " << number;
+  EXPECT_EQ(peer.thrown(), kCount - 5);
 }
 
 /// The last check: the transport is closed afterwards.

@@ -9,13 +9,18 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "tests/backend/faulty_transport.hpp"
 #include "tests/backend/thread_processes.hpp"
+#include "tests/backend/together.hpp"
 
 namespace bubblescope {
 namespace {
@@ -208,8 +213,8 @@ TEST(World, clocks_are_compared_within_their_error) {
     world.compare_clocks();
     world.watch_clocks(true);
     std::this_thread::sleep_for(std::chrono::milliseconds(350));
-    world.watch_clocks(false);
     world.compare_clocks();
+    world.watch_clocks(false);
     const Nanos now = steady_now();
     EXPECT_EQ(world.to_own(world.to_common(now)), now);
     const Nanos own_offset = std::abs(world.to_common(now) - now);
@@ -228,6 +233,17 @@ TEST(World, clocks_are_compared_within_their_error) {
       EXPECT_LE(std::abs(fit.to_common(now) - now), fit.error);
       EXPECT_TRUE(world.take_clock_samples(p).empty());
     }
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+// The fit of an execution is of its own time: hours may lie between two.
+TEST(World, comparisons_of_clocks_that_nobody_watches_are_forgotten_at_the_next) {
+  const auto thrown = ThreadProcesses(3).run([](World& world) {
+    world.compare_clocks();
+    world.compare_clocks();
+    world.barrier();
+    for (std::int32_t p = 1; world.first() && p < 3; ++p) EXPECT_EQ(world.take_clock_samples(p).size(), 40u);
   });
   EXPECT_THAT(thrown, Each(""));
 }
@@ -291,13 +307,114 @@ TEST(World, a_transport_that_fails_is_a_loss) {
 }
 
 TEST(World, a_parcel_of_nonsense_is_a_loss_that_says_so) {
-  auto transports = thread_transports(2);
-  const auto sender = std::move(transports[1]);
-  sender->set_handler([](std::int32_t, Parcel) {});
+  const std::vector<std::pair<std::string, std::string>> parcels{{std::string(1, '\0') + "abc", "shorter than it says"}, {"\x7f", "process 1 sent something of a kind that is not known"}};
+  for (const auto& [head, why] : parcels) {
+    auto transports = thread_transports(2);
+    const auto sender = std::move(transports[1]);
+    sender->set_handler([](std::int32_t, Parcel) {});
+    World world(std::move(transports[0]));
+    sender->send(0, {head, nullptr, 0}, {});
+    const Nanos until = steady_now() + 10 * kSecond;
+    EXPECT_THROW(world.wait([&] { return steady_now() > until; }), LostError);
+    EXPECT_THAT(world.why_lost(), HasSubstr(why));
+  }
+}
+
+/// Waits until the process has lost another one; why.
+std::string lost_within(World& world, Nanos time) {
+  const Nanos until = steady_now() + time;
+  try {
+    world.wait([&] { return steady_now() > until; });
+  } catch (const LostError& error) {
+    return error.what();
+  }
+  return "nobody was lost";
+}
+
+// Both ways: where it says that it ends early, and where it only goes.
+TEST(World, a_process_whose_transport_fails_tells_the_others_why_it_ends) {
+  std::array<Faults, 4> faults;
+  std::vector<std::unique_ptr<World>> worlds;
+  for (const std::size_t pair : {0U, 2U}) {
+    for (auto& transport : faulty(thread_transports(2), std::span(faults).subspan(pair, 2))) worlds.push_back(std::make_unique<World>(std::move(transport)));
+  }
+  std::array<std::string, 4> why;
+  EXPECT_THAT(on_each(4, [&](std::int32_t i) {
+    const std::size_t w = at(i);
+    World& world = *worlds[w];
+    world.watch("process " + std::to_string(world.process()));
+    world.barrier();
+    faults[w].poll = world.process() == 1;
+    why[w] = lost_within(world, 20 * kSecond);
+    if (w == 1) world.end_early(why[w]);
+    worlds[w].reset();
+  }), Each(""));
+  for (const std::size_t pair : {0U, 2U}) {
+    EXPECT_EQ(why[pair + 1], "the network is down");
+    EXPECT_EQ(why[pair], "process 1 ended early: the network is down");
+  }
+}
+
+TEST(World, where_the_transport_fails_because_of_a_process_that_is_gone_the_lifeline_has_the_word) {
+  std::array<Faults, 2> faults;
+  ThreadProcesses processes(faulty(thread_transports(2), faults));
+  const auto thrown = processes.run([&](World& world) {
+    world.watch("process " + std::to_string(world.process()));
+    world.barrier();
+    if (!world.first()) {
+      faults[0].poll = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      return world.end_early("the disk is full");
+    }
+    EXPECT_EQ(lost_within(world, 20 * kSecond), "process 1 ended early: the disk is full");
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
+// Process 2 cannot find process 0, which then misses it, and tells process 1, which is connected.
+TEST(World, a_process_that_cannot_be_watched_is_not_waited_for) {
+  std::array<Faults, 3> faults;
+  faults[2].garble = [first = true](Parcel& parcel) mutable {
+    if (std::exchange(first, false)) parcel.head.resize(12);
+  };
+  std::vector<std::unique_ptr<World>> worlds;
+  for (auto& transport : faulty(thread_transports(3), faults)) worlds.push_back(std::make_unique<World>(std::move(transport)));
+  std::atomic<int> ended{0};
+  std::thread rescue([&] {
+    for (const Nanos until = steady_now() + 15 * kSecond; ended < 3 && steady_now() < until;) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_EQ(ended, 3) << "who waits for whom?";
+    for (Faults& fault : faults) fault.poll = true;
+  });
+  EXPECT_THAT(on_each(3, [&](std::int32_t p) {
+    World& world = *worlds[at(p)];
+    const auto watch = [&] { world.watch("process " + std::to_string(p), {.connect_timeout = std::chrono::milliseconds(500)}); };
+    if (p == 1) {
+      watch();
+      EXPECT_THAT(lost_within(world, 10 * kSecond), HasSubstr("process 2 of 3 did not connect"));
+    } else {
+      EXPECT_THROW(watch(), RunError);
+    }
+    worlds[at(p)].reset();
+    ++ended;
+  }), Each(""));
+  rescue.join();
+}
+
+TEST(World, what_cannot_be_sent_by_the_thread_that_watches_the_clocks_is_a_loss) {
+  std::array<Faults, 2> faults;
+  auto transports = faulty(thread_transports(2), faults);
   World world(std::move(transports[0]));
-  sender->send(0, {std::string(1, '\0') + "abc", nullptr, 0});
-  EXPECT_THROW(world.barrier(), LostError);
-  EXPECT_THAT(world.why_lost(), HasSubstr("shorter than it says"));
+  world.watch_clocks(true);
+  faults[0].send = true;
+  EXPECT_EQ(lost_within(world, 10 * kSecond), "nothing can be sent");
+}
+
+TEST(World, goes_where_it_cannot_say_so) {
+  std::array<Faults, 2> faults;
+  auto transports = faulty(thread_transports(2), faults);
+  auto world = std::make_unique<World>(std::move(transports[1]));
+  faults[1].send = true;
+  world.reset();
 }
 
 TEST(World, who_ends_early_waits_for_nobody_and_the_others_learn_why) {

@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "backend/thread_transport.hpp"
 #include "sim/core/error.hpp"
 #include "tests/backend/thread_processes.hpp"
+#include "tests/backend/thread_transport.hpp"
 
 namespace bubblescope {
 namespace {

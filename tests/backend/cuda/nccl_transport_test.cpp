@@ -11,9 +11,9 @@
 #include "backend/cuda/codec.hpp"
 #include "backend/cuda/gpu_body.hpp"
 #include "backend/gpu_transport.hpp"
-#include "backend/thread_transport.hpp"
 #include "sim/core/error.hpp"
 #include "tests/backend/cuda/gpu.hpp"
+#include "tests/backend/thread_transport.hpp"
 #include "tests/backend/together.hpp"
 #include "tests/backend/transport_contract.hpp"
 

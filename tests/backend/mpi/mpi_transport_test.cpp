@@ -54,6 +54,8 @@ TEST(MpiTransport, a_body_of_more_than_an_int_counts_arrives) {
   one_body_arrives(bytes, peer->process() == 0 ? contract::body_of(3, bytes) : nullptr, [](const auto& arrival) { return arrival.intact; });
 }
 
+TEST(MpiTransport, what_comes_after_a_handler_threw_is_not_lost) { contract::what_comes_after_a_handler_threw_is_not_lost(*peer); }
+
 TEST(MpiTransport, close_waits_for_what_is_under_way) { contract::close_waits_for_what_is_under_way(*peer); }
 
 /// Process 0 prints everything, the others only what failed.

@@ -1,5 +1,5 @@
-// The transport over threads does what every transport must.
-#include "backend/thread_transport.hpp"
+// What every transport must do, done by the one over threads, which other tests build upon.
+#include "backend/transport.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sim/core/index.hpp"
+#include "tests/backend/thread_transport.hpp"
 #include "tests/backend/transport_contract.hpp"
 
 namespace bubblescope {
@@ -47,6 +48,7 @@ TEST_P(ThreadTransport, each_parcel_leaves_once) {
 }
 TEST_P(ThreadTransport, a_large_body_keeps_it_busy_until_it_has_left) { in_all(2, GetParam(), contract::a_large_body_keeps_it_busy_until_it_has_left); }
 TEST_P(ThreadTransport, what_cannot_be_sent_is_refused) { in_all(2, GetParam(), contract::what_cannot_be_sent_is_refused); }
+TEST_P(ThreadTransport, what_comes_after_a_handler_threw_is_not_lost) { in_all(3, GetParam(), contract::what_comes_after_a_handler_threw_is_not_lost); }
 TEST_P(ThreadTransport, close_waits_for_what_is_under_way) { in_all(4, GetParam(), contract::close_waits_for_what_is_under_way, true); }
 
 /// The order in which 200 parcels of process 0 come to process 1.
