@@ -111,6 +111,8 @@ class Session {
     } catch (const LostError&) {
       throw;
     } catch (const std::exception& error) {  // a loss that is no number, memory that ran out
+      // What one process meets alone has left the others waiting.
+      if (options_.world != nullptr && dynamic_cast<const CommonError*>(&error) == nullptr) throw;
       rounds_[e].failure = error.what();
       return true;
     }
@@ -187,7 +189,8 @@ class Session {
     return execution;
   }
 
-  /// On devices of its own, so that whatever they prepare (CUDA graphs) is prepared while kernels are recorded.
+  /// On devices of its own, so that whatever they prepare (CUDA graphs) is prepared while kernels are recorded. Over processes
+  /// there is no such thing.
   void record_kernels(std::size_t e) {
     Rounds& rounds = rounds_[e];
     if (rounds.timelines.empty() || !rounds.failure.empty()) return;
@@ -197,7 +200,7 @@ class Session {
     say("recording kernels of " + label);
     try {
       const auto backend = make_backend_(experiments_[e]);
-      Ranks ranks(*backend, experiments_[e].program, cores_.pinned, options_.world);
+      Ranks ranks(*backend, experiments_[e].program, cores_.pinned);
       Execution execution = go_on(e, ranks, true);
       said();
       if (execution.stopped) return;
@@ -242,7 +245,8 @@ class Session {
   std::vector<std::string> notes() const {
     std::vector<std::string> notes = steal_notes();
     if (options_.world == nullptr) return notes;
-    notes.push_back(fmt::format("{} processes over {}, {} ranks each.", options_.world->processes(), options_.world->transport_name(), scenario_.cluster.ranks / options_.world->processes()));
+    const std::int32_t each = scenario_.cluster.ranks / options_.world->processes();
+    notes.push_back(fmt::format("{} processes over {}, {} rank{} each.", options_.world->processes(), options_.world->transport_name(), each, each == 1 ? "" : "s"));
     for (std::size_t p = 1; p < clocks_.size(); ++p) {
       notes.push_back(fmt::format("Clocks were compared before, during and after every run: process {}'s, {} {} process 0's, drifted by at most {:.2f} us/s and is known within {}.", p,
                                   format_duration(std::abs(static_cast<Nanos>(clocks_[p].offset))), clocks_[p].offset < 0 ? "ahead of" : "behind", 1e6 * std::abs(clocks_[p].drift),
@@ -312,7 +316,7 @@ class Session {
     const Network network = pool_networks(networks);
     profile.processes = processes();
     profile.channel = options_.world == nullptr ? "" : options_.world->transport_name();
-    profile.inside_latency = network.inside;
+    profile.inside_latency = processes() > 1 ? network.inside : 0;
     profile.both_ways = network.both_ways;
     profile.link_latency = network.handover;
     profile.link_bandwidth = network.bandwidth;

@@ -44,6 +44,10 @@ class Checker {
     }
     if (program_.chains.size() > 256) findings_.report(fmt::format("{} chains; expected at most 256", program_.chains.size()));
     if (program_.profile == Profile::interlocking && program_.chains.size() > 1) findings_.report("several chains in a program of profile interlocking; expected one");
+    // Which stage's loss a slice is of follows from the stages' numbers.
+    if (program_.profile == Profile::interlocking && program_.chains.size() == 1 && !std::is_sorted(program_.chains.front().begin(), program_.chains.front().end())) {
+      findings_.report("the chain of a program of profile interlocking is not in the order of its stages' numbers; expected it so");
+    }
     check_channels();
     check_overlap();
     check_sources();

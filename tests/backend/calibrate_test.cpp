@@ -240,15 +240,15 @@ TEST(Calibrate, goes_on_until_medians_are_known_well_or_its_time_is_over) {
     options.longest = longest;
     std::int32_t count = 0;
     std::atomic<bool> stop{false};
-    options.progress = [&](std::int32_t) { stop = ++count == 6; };
+    options.progress = [&](std::int32_t) { stop = ++count == 10; };
     options.stop = &stop;
     calibrate(program, ranks, options);
     return count;
   };
   EXPECT_EQ(rounds(0, kSecond), 2) << "no more than asked for";
-  EXPECT_EQ(rounds(1e9, 60 * kSecond), 4) << "eight samples or more, or there are no quartiles: two a round";
+  EXPECT_EQ(rounds(1e9, 60 * kSecond), 8) << "eight samples or more, or there are no quartiles: of U one a round";
   EXPECT_EQ(rounds(1e-9, 0), 2) << "no time for more";
-  EXPECT_EQ(rounds(1e-9, 60 * kSecond), 6) << "never known well enough, so it goes on until it is stopped";
+  EXPECT_EQ(rounds(1e-9, 60 * kSecond), 10) << "never known well enough, so it goes on until it is stopped";
 }
 
 TEST(Calibrate, on_streams_a_failing_device_ends_the_calibration_and_names_the_op) {

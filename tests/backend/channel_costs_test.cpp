@@ -56,6 +56,23 @@ TEST(ChannelCosts, messages_of_every_size_are_timed_one_way_and_both_ways_alike_
   }
 }
 
+// A message takes 20 ms, whatever goes the other way. One that was sent while the one before is under way would take 40.
+TEST(ChannelCosts, both_ways_at_once_no_message_waits_for_the_one_before) {
+  ChannelCosts costs;
+  const auto thrown = ThreadProcesses(2, {.per_mebibyte = 20 * kMillisecond}).run([&](World& world) {
+    NullBackend backend(StageCosts(2), {.bodies = true});
+    Ranks ranks(backend, stages_on(2), {}, &world);
+    const ChannelCosts found = measure_channel(ranks, std::array<std::int64_t, 1>{1 << 20}, 10, kSecond, [](Device&) {});
+    if (world.first()) costs = found;
+  });
+  EXPECT_THAT(thrown, Each(""));
+  for (const auto* transfers : {&costs.one_way, &costs.both_ways}) {
+    ASSERT_EQ(transfers->size(), 1u);
+    EXPECT_GE(transfers->front().time.median, 20 * kMillisecond);
+    EXPECT_LT(transfers->front().time.median, 32 * kMillisecond);
+  }
+}
+
 TEST(ChannelCosts, one_process_has_none) {
   const auto thrown = ThreadProcesses(1).run([](World& world) {
     NullBackend backend{StageCosts(2)};

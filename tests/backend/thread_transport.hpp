@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,6 +31,7 @@ namespace bubblescope {
 struct ThreadTransportOptions {
   Nanos most_delay = 0;    ///< every parcel is under way for up to that, so that parcels overtake one another
   std::uint64_t seed = 0;  ///< of the delays
+  Nanos per_mebibyte = 0;  ///< what a body keeps its way busy for; there is one way from each process to each other one
   bool copies = true;      ///< bodies arrive in memory of their own, as between processes; else they are shared
 };
 
@@ -93,6 +95,14 @@ class ThreadHub {
     return std::uniform_int_distribution<Nanos>(0, options.most_delay)(random_);
   }
 
+  /// When a parcel with a body of `bytes` that is sent now has come.
+  Nanos arrival(std::int32_t from, std::int32_t to, std::int64_t bytes) {
+    const std::lock_guard lock(ways_mutex_);
+    Nanos& free = ways_[{from, to}];
+    free = std::max(free, steady_now()) + bytes * options.per_mebibyte / (1 << 20);
+    return free;
+  }
+
   const ThreadTransportOptions options;
   std::vector<Mailbox> boxes;
   std::atomic<std::int64_t> sent{0};
@@ -103,6 +113,8 @@ class ThreadHub {
  private:
   std::mutex random_mutex_;
   std::mt19937_64 random_;
+  std::mutex ways_mutex_;
+  std::map<std::pair<std::int32_t, std::int32_t>, Nanos> ways_;  ///< until when they are busy
 };
 
 class ThreadTransport final : public Transport {
@@ -118,7 +130,7 @@ class ThreadTransport final : public Transport {
     check_parcel(*this, to, parcel);
     sending_.fetch_add(1);
     hub_->under_way.fetch_add(1);
-    hub_->boxes[at(to)].put({steady_now() + hub_->delay(), hub_->sent.fetch_add(1), process_, std::move(parcel), std::move(left)});
+    hub_->boxes[at(to)].put({hub_->arrival(process_, to, parcel.bytes) + hub_->delay(), hub_->sent.fetch_add(1), process_, std::move(parcel), std::move(left)});
   }
 
   /// One after another: where a handler throws, the others are for the next poll.

@@ -185,6 +185,14 @@ class Measured(InFolder):
         self.check_folder("1f1b", 2, 4, error)
 
     @needs_mpi
+    @needs_torch
+    def test_a_schedule_that_fails_is_named_once(self):
+        scenario = self.write("s.toml", model(f'name = "1f1b"\n{PIPELINE}', rate=1e30))
+        code, output, error = mpirun(self, 2, "run", scenario, "--out", self.folder / "out")
+        self.assertEqual((code, output), (1, ""))
+        self.assertRegex(error, r"^bubblescope: 1f1b: rank 3, op \d+ \(3F\d\), iteration \d+: [^\n]*loss of stage 3[^\n]*; the calibrations until then are in [^\n]*\n$")
+
+    @needs_mpi
     def test_calibrate_measures_the_channel_and_predict_uses_it(self):
         text = mlp(f'name = "1f1b"\n{PIPELINE}', ranks=RANKS).replace("repeats = 2", "repeats = 1") + ("" if WITH_TORCH else '[backend]\nname = "null"\n')
         scenario, profile = self.write("s.toml", text), self.folder / "p.json"
@@ -289,7 +297,7 @@ class Documented(InFolder):
         answer, measured = submit(), self.folder / "out/measured/run.json"
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertIn("ppll: trained 4 iterations", answer.stdout)
-        self.assertIn("2 processes over MPI, 1 ranks each.", json.loads(measured.read_text())["notes"])
+        self.assertIn("2 processes over MPI, 1 rank each.", json.loads(measured.read_text())["notes"])
         self.assertTrue((self.folder / "out/training/ppll.checkpoint").exists())
         before = measured.stat().st_mtime_ns
         answer = submit()  # once more, as after a requeue

@@ -141,6 +141,8 @@ TEST(Validate, chains_share_the_microbatches) {
 TEST(Validate, chains_hold_every_stage_once) {
   EXPECT_EQ(check_rows({"0F0,0B0,1F0,1B0"}, "#chain 0\n"), "stage 1 is in no chain; expected it in one");
   EXPECT_EQ(check_rows({"0F0,0B0"}, "#chain 0 0\n"), "stage 0 is in the chains twice; expected once");
+  EXPECT_EQ(check_rows({"0F0,0A0,0B0,0U0", "1F0,1A0,1B0,1U0"}, "#profile interlocking\n#chain 1 0\n"),
+            "the chain of a program of profile interlocking is not in the order of its stages' numbers; expected it so");
 }
 
 TEST(Validate, channels_are_the_default_and_then_edges_between_neighbours) {
