@@ -106,8 +106,7 @@ class Training(InFolder):
         scenario = self.write("s.toml", model(f'name = "1f1b"\n{PIPELINE}', rate=1e30))
         code, _, error = mpirun(self, 2, "run", scenario, "--train", "--out", self.folder / "out")
         self.assertEqual(code, 1)
-        # While it calibrates or after: what comes out of a perceptron that has diverged depends on the round.
-        self.assertRegex(error, r"^bubblescope: 1f1b: [^\n]*3F\d[^\n]*loss of stage 3 [^\n]*\n$")
+        self.assertRegex(error, r"^bubblescope: 1f1b: rank 3, op \d+ \(3F\d\), iteration \d+: .*loss of stage 3 in iteration \d+ is -?(nan|inf)[^\n]*\n(bubblescope: the losses of \d+ iterations are in .*\n)?$")
         self.assertEqual(files_of(self.folder / "out"), ["1f1b.training.json"])
         self.assertEqual(json.loads((self.folder / "out/1f1b.training.json").read_text())["status"], "failed")
 
@@ -180,7 +179,8 @@ class Measured(InFolder):
         scenario = self.write("s.toml", model(f'name = "1f1b"\n{PIPELINE}', rate=1e30))
         code, output, error = mpirun(self, 2, "run", scenario, "--out", self.folder / "out")
         self.assertEqual((code, output), (1, ""))
-        self.assertRegex(error, r"^bubblescope: 1f1b: rank 3, op \d+ \(3F\d\), iteration \d+: [^\n]*loss of stage 3[^\n]*; the calibrations until then are in [^\n]*\n$")
+        # While it calibrates or after: what comes out of a perceptron that has diverged depends on the round.
+        self.assertRegex(error, r"^bubblescope: 1f1b: [^\n]*3F\d[^\n]*loss of stage 3 [^\n]*\n$")
 
     @needs_mpi
     def test_calibrate_measures_the_channel_and_predict_uses_it(self):
