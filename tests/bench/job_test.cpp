@@ -71,7 +71,7 @@ TEST(Job, what_all_processes_refuse_the_first_one_prints) {
   }
 }
 
-// The stub of the program without LibTorch has no transport for GPUs, as a host may have no MPI.
+// The program without LibTorch has no transport for GPUs, as a host may have no MPI.
 TEST(Job, what_fails_before_the_processes_know_of_each_other_each_prints_itself) {
   const auto connect = [] { Job(on_gpus("gpus"), {}); };
   EXPECT_EQ(prints(0, connect), Prints::own);
