@@ -27,7 +27,7 @@ bool is_set(const char* name) {
 Launch launch(const char* by, const char* size, const char* rank) {
   constexpr std::int32_t kMost = 1 << 24;
   const std::int32_t processes = number_of_variable(size, 1, kMost);
-  return {by, processes, number_of_variable(rank, 0, processes - 1)};
+  return {by, processes, number_of_variable(rank, 0, processes - 1), rank};
 }
 
 std::vector<std::filesystem::path> places() {

@@ -17,6 +17,7 @@ struct Launch {
   std::string by;  ///< `torchrun`, `Open MPI`, `Slurm` or `PMI`
   std::int32_t processes = 1;
   std::int32_t process = 0;
+  std::string rank_variable;  ///< of the environment: where every process finds its number
 };
 
 /// The number in an environment variable. Throws InputError where it holds none, or one out of the range.

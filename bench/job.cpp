@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "backend/fields.hpp"
 #include "backend/lifeline_meeting.hpp"
 #include "backend/mpi_loader.hpp"
+#include "backend/start_watch.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
@@ -82,6 +84,17 @@ std::optional<Launch> joined_launch() {
   return launch;
 }
 
+/// The others are not there, and this process hangs in the launcher's or MPI's calls: whatever started it ends the others.
+[[noreturn]] void end_start(const std::string& why) {
+  fmt::print(stderr, "bubblescope: {}\n", why);
+  std::fflush(stderr);
+  std::_Exit(1);
+}
+
+void say_that_it_waits() {
+  if (const auto launch = launched(); launch->process == 0) fmt::print(stderr, "bubblescope: waiting for all {} processes to start\n", launch->processes);
+}
+
 /// What ranks on GPUs have within one process alone. Throws InputError.
 void require_gpus_of_their_own(const Scenario& scenario, const Launch& launch) {
   const std::string& devices = scenario.backend.devices;
@@ -118,6 +131,7 @@ Job::Job(const std::string& text, const std::vector<std::string>& arguments) {
 void Job::join(const Connect& connect, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
   // Until there is a World an error may be this process's alone (no MPI on its host), and nobody else can tell it.
   silent = knows_launch = false;
+  std::optional<StartWatch> watch(std::in_place, *launched(), end_start, say_that_it_waits);
   world_ = std::make_unique<World>(connect());
   const auto launch = joined_launch();
   const std::string host = host_name();
@@ -125,6 +139,7 @@ void Job::join(const Connect& connect, const std::string& ranks, const std::stri
     throw RunError(fmt::format("{} has started {} processes, but {} knows of {}: the launcher belongs to another MPI", launch->by, launch->processes, world_->transport_name(), world_->processes()));
   }
   world_->watch(fmt::format("process {} (host {}{})", world_->process(), host, ranks));
+  watch.reset();  // from now on they look after each other
   require_same(*world_, arguments, text);
   use_cores(cores_by_host(*world_).at(host));
   const std::vector<std::string> hosts = world_->hosts();

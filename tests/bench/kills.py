@@ -83,8 +83,7 @@ class Campaign:
         """One job and one signal, or none where it was through before."""
         early = self.random.random() < 0.1
         victim = self.random.randrange(self.processes)
-        # What is stopped before it knows the others nobody can miss.
-        sign = signal.SIGKILL if early else self.random.choice([signal.SIGKILL, signal.SIGSTOP])
+        sign = self.random.choice([signal.SIGKILL, signal.SIGSTOP])
         delay = self.random.uniform(0, starting if early else min(working, LATEST))
         job = self.start()
         try:
@@ -118,7 +117,7 @@ class Campaign:
                 alone = True
                 os.kill(job.pids()[victim], signal.SIGKILL)
                 code, _, error = job.ended()
-            said = next((line for line in error.splitlines() if f"process {victim} (host" in line), "")
+            said = next((line for line in error.splitlines() if f"process {victim} (host" in line or f"process {victim} was stopped" in line), "")
         done = all(self.is_done(name) for name in self.expected if name.endswith(".training.json"))
         phase = "starting" if early else "done" if done else "working"
         kill = {"signal": sign.name, "process": victim, "after_s": round(at, 2), "phase": phase, "ended_after_s": seconds and round(seconds, 2), "exit_code": code, "left_to_mpirun": alone, "message": said}
