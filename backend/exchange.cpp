@@ -119,6 +119,7 @@ void Exchange::failed(const std::string& message) {
   if (!world_.lost()) send_to_others(FieldsOut().add(Says::failed).add(message.substr(0, kMost)).take());
 }
 
+void Exchange::attend(int more) { world_.attend(more); }
 bool Exchange::poll() { return world_.poll(); }
 
 void Exchange::handle(std::int32_t from, std::string_view head, Parcel& parcel) {

@@ -41,6 +41,7 @@ class Exchange final : public RemoteSides, public RemoteMembers, public RemoteCo
   void begun(std::int64_t walks) override;
   void end_at(std::int64_t walks) override;
   void failed(const std::string& message) override;
+  void attend(int more) override;
   bool poll() override;
 
  private:

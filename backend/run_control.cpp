@@ -87,7 +87,10 @@ void RunControl::poll_until_rung(const Bell& bell, int ticket, Nanos spin) const
     if (bell.ticket() != ticket) return;
     remote_->poll();
   }
+  if (bell.ticket() != ticket) return;
+  remote_->attend(1);
   bell.wait(ticket, 0);
+  remote_->attend(-1);
 }
 
 std::int64_t RunControl::walks() const {

@@ -17,8 +17,8 @@ namespace bubblescope {
 struct Aborted {};
 
 /// How the controls of one execution in other processes are reached, which are told the same. Process 0's collects
-/// what the others say. All but `poll` must not wait, and all but `poll` and `failed` are called with the control locked. All
-/// throw RunError where that cannot be sent.
+/// what the others say. All but `poll` must not wait, and all but `attend`, `poll` and `failed` are called with the control
+/// locked. All throw RunError where that cannot be sent.
 class RemoteControls {
  public:
   virtual ~RemoteControls() = default;
@@ -29,6 +29,7 @@ class RemoteControls {
   virtual void begun(std::int64_t walks) = 0;   ///< to process 0
   virtual void end_at(std::int64_t walks) = 0;  ///< process 0 to all others
   virtual void failed(const std::string& message) = 0;  ///< to all others
+  virtual void attend(int more) = 0;            ///< so many more threads sleep until something comes (World::attend)
   virtual bool poll() = 0;                      ///< moves on what is under way; whether there was anything
 };
 

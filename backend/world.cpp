@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "backend/fields.hpp"
@@ -24,7 +25,8 @@ constexpr std::size_t kBurst = 40;  ///< questions about the clock in a row
 constexpr Nanos kClockPeriod = 100 * kMillisecond;
 constexpr Nanos kPollsBeforeSleep = 2 * kMillisecond;  ///< that who waits polls without a break
 constexpr Nanos kShortSleep = 30 * kMicrosecond;
-constexpr Nanos kLongSleep = 100 * kMicrosecond;
+constexpr Nanos kLongSleep = kMillisecond;  ///< while all compute; each waking costs a rank some microseconds
+constexpr Nanos kSlowerBy = 8;              ///< a message is noticed late by at most so small a part of the time that it takes
 constexpr Nanos kGrace = 3 * kSecond;  ///< for the lifeline, to say which process is lost where the transport fails
 
 }  // namespace
@@ -91,7 +93,7 @@ void World::end_early(const std::string& why, bool refused) {
 
 void World::move_on() {
   use_exact_timers();
-  Nanos asked = steady_now();
+  Nanos asked = steady_now(), next_pause = kShortSleep;
   while (!ends_.load() && !lost()) {
     try {
       const bool moved = poll();
@@ -99,12 +101,34 @@ void World::move_on() {
         asked = steady_now();
         for (std::int32_t p = 1; p < processes(); ++p) ask_clock(p);
       }
-      if (!moved) wait_until(steady_now() + (transport_->busy() ? kShortSleep : kLongSleep));
+      next_pause = moved ? kShortSleep : pause(next_pause);
     } catch (const std::exception& error) {
       give_up(error.what());
     }
   }
   if (lost()) transport_->abandon();
+}
+
+/// Returns how long the next one may be.
+Nanos World::pause(Nanos longest) {
+  std::unique_lock lock(hurry_mutex_);
+  if (waiters_ > 0) longest = kShortSleep;
+  const bool hurried = hurry_.wait_for(lock, std::chrono::nanoseconds(longest), [this] { return hurried_; });
+  hurried_ = false;
+  return hurried ? kShortSleep : std::min(longest + longest / kSlowerBy, kLongSleep);
+}
+
+void World::hurry() {
+  {
+    const std::lock_guard lock(hurry_mutex_);
+    hurried_ = true;
+  }
+  hurry_.notify_one();
+}
+
+void World::attend(int more) {
+  waiters_ += more;
+  if (more > 0) hurry();
 }
 
 bool World::poll() {
@@ -321,13 +345,18 @@ void World::handle_session(std::int32_t from, std::int64_t number, Parcel& parce
 
 void World::send(std::int64_t session, std::int32_t to, Parcel parcel, std::function<void()> left) {
   parcel.head.insert(0, FieldsOut().add(For::session).add(session).take());
-  if (!left) return transport_->send(to, std::move(parcel));
+  const bool has_body = parcel.body != nullptr;
   // Whoever sends may hold what `left` takes, and some transports call this before they return.
-  transport_->send(to, std::move(parcel), [this, session, left = std::move(left)] {
-    const std::lock_guard lock(mutex_);
-    left_.emplace_back(session, left);
-    any_left_ = true;
-  });
+  std::function<void()> remember;
+  if (left) {
+    remember = [this, session, left = std::move(left)] {
+      const std::lock_guard lock(mutex_);
+      left_.emplace_back(session, left);
+      any_left_ = true;
+    };
+  }
+  transport_->send(to, std::move(parcel), std::move(remember));
+  if (has_body && transport_->busy()) hurry();  // it moves on only while somebody looks
 }
 
 bool World::tell_left() {

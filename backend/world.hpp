@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -102,6 +103,9 @@ class World {
   bool poll();
   /// Polls until `ready`, with short sleeps after a while. Throws LostError once a process is lost.
   void wait(const std::function<bool()>& ready);
+  /// So many more threads (negative: fewer) sleep until something comes. Meanwhile it is looked for often; else, the longer
+  /// nothing moves, the less often, since that takes time from ranks that compute.
+  void attend(int more);
 
   /// Compares all clocks with process 0's many times within a few milliseconds. Collective. Unless they are being watched
   /// earlier comparisons are forgotten.
@@ -150,6 +154,8 @@ class World {
   void ask_clock(std::int32_t process);
   bool tell_left();
   void move_on();
+  void hurry();
+  Nanos pause(Nanos longest);
   void give_up(std::string why);
 
   std::unique_ptr<Transport> transport_;
@@ -171,6 +177,10 @@ class World {
   std::atomic<bool> ends_{false};
   bool ended_early_ = false;
   std::unique_ptr<Lifeline> lifeline_;
+  std::atomic<int> waiters_{0};
+  std::mutex hurry_mutex_;  ///< nothing else is locked while it is held
+  std::condition_variable hurry_;
+  bool hurried_ = false;
   std::thread mover_;  ///< last: it uses the others
 };
 

@@ -2,6 +2,8 @@
 // counted in the first two already.
 #include "bench/steal.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -9,6 +11,9 @@
 #include <sstream>
 #include <string>
 #include <utility>
+
+#include "backend/fields.hpp"
+#include "sim/core/quartiles.hpp"
 
 namespace bubblescope {
 
@@ -44,6 +49,27 @@ std::map<int, StealMeter::Ticks> StealMeter::read() const {
     of_core.stolen = values.back();
   }
   return ticks;
+}
+
+bool Undisturbed::keep(std::int32_t attempt) {
+  double stolen = meter_.share();
+  if (world_ != nullptr) {
+    for (const std::string& one : world_->gather_all(FieldsOut().add(stolen).take())) stolen = std::max(stolen, FieldsIn(one).get<double>());
+  }
+  if (stolen > most_ && attempt < kAttempts) {
+    ++done_again_;
+    return false;
+  }
+  stolen_.push_back(stolen);
+  return true;
+}
+
+std::vector<std::string> Undisturbed::notes() const {
+  const double median = fraction_quartiles(stolen_).median, most = stolen_.empty() ? 0 : *std::max_element(stolen_.begin(), stolen_.end());
+  if (most < 0.005 && done_again_ == 0) return {};
+  std::string note = fmt::format("Other guests of the host took up to {:.1f} % of a core's time in a calibration or run (steal time), in the median one {:.1f} %.", 100 * most, 100 * median);
+  if (done_again_ > 0) note += fmt::format(" {} others lost more than {:.1f} % and were done again.", done_again_, 100 * most_);
+  return {note};
 }
 
 }  // namespace bubblescope

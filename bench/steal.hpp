@@ -5,7 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
+
+#include "backend/world.hpp"
 
 namespace bubblescope {
 
@@ -27,6 +32,40 @@ class StealMeter {
   std::vector<int> cores_;
   std::filesystem::path source_;
   std::map<int, Ticks> begin_;  ///< by core
+};
+
+/// Does pieces of a measurement again while others disturb them.
+class Undisturbed {
+ public:
+  /// A piece is done this often at most; the last time counts, however much was stolen.
+  static constexpr std::int32_t kAttempts = 20;
+
+  /// Of a core's time `most` may be stolen: of any core of any process of `world`, nullptr where there is one process. All
+  /// processes do the same pieces.
+  Undisturbed(double most, World* world, StealMeter meter) : most_(most), world_(world), meter_(std::move(meter)) {}
+
+  /// What `piece` returns in the end; nothing where it was told to stop (`stopped`).
+  template <typename Piece>
+  auto operator()(Piece&& piece) -> std::optional<decltype(piece())> {
+    for (std::int32_t attempt = 1;; ++attempt) {
+      meter_.begin();
+      auto result = piece();
+      if (result.stopped) return std::nullopt;
+      if (keep(attempt)) return result;
+    }
+  }
+
+  /// For a report, where it is worth a word.
+  std::vector<std::string> notes() const;
+
+ private:
+  bool keep(std::int32_t attempt);
+
+  double most_;
+  World* world_;
+  StealMeter meter_;
+  std::vector<double> stolen_;  ///< in every piece that is kept
+  std::int32_t done_again_ = 0;
 };
 
 }  // namespace bubblescope

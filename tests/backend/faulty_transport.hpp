@@ -18,6 +18,7 @@ namespace bubblescope {
 struct Faults {
   std::atomic<bool> poll{false}, send{false};  ///< fail from now on
   std::atomic<std::int32_t> unreachable{-1};   ///< nothing can be sent to that process
+  std::atomic<std::int64_t> polls{0};          ///< so far
   std::function<void(Parcel&)> garble;         ///< is given what comes; set before the first poll
 };
 
@@ -40,6 +41,7 @@ class FaultyTransport final : public Transport {
     of_->send(to, std::move(parcel), std::move(left));
   }
   bool poll() override {
+    ++faults_.polls;
     if (faults_.poll) throw RunError("the network is down");
     return of_->poll();
   }

@@ -11,6 +11,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,9 @@ class Job {
   }
   std::uint32_t random(std::uint32_t below) { return static_cast<std::uint32_t>(random_()) % below; }
 
+  Bell& bell(std::int32_t p) { return end(p).bells.front(); }
+  int asleep(std::int32_t p) { return end(p).asleep; }
+
   bool is_cut_off = false;  ///< failures cannot be told
 
  private:
@@ -66,6 +70,7 @@ class Job {
       if (job.is_cut_off) throw std::runtime_error("the network is down");
       to_others([message](RunControl& other) { other.told_failure(message); });
     }
+    void attend(int more) override { asleep += more; }
     bool poll() override {
       if (job.words_.empty()) throw Stuck("nobody has anything to say");
       job.tell_one();
@@ -79,6 +84,7 @@ class Job {
     Job& job;
     const std::int32_t number, count;
     std::vector<Bell> bells;
+    std::atomic<int> asleep{0};
     std::atomic<bool> stop{false};
     std::unique_ptr<RunControl> control;
   };
@@ -242,6 +248,18 @@ TEST(RunControl, sleeps_that_are_cut_short_by_a_failure_end_soon) {
   Job job(2, 10, 1);
   job.control(0).fail("broken");
   EXPECT_THROW(job.control(0).sleep_until(steady_now() + 3600 * kSecond), Aborted);
+}
+
+TEST(RunControl, who_sleeps_has_others_look_for_what_comes) {
+  Job job(2, 10, 1);
+  std::atomic<bool> ready{false};
+  std::thread rank([&] { job.control(1).await(job.bell(1), 0, [&] { return ready.load(); }); });
+  for (const Nanos end = steady_now() + 10 * kSecond; job.asleep(1) == 0 && steady_now() < end;) std::this_thread::yield();
+  EXPECT_EQ(job.asleep(1), 1);
+  ready = true;
+  job.bell(1).ring();
+  rank.join();
+  EXPECT_EQ(job.asleep(1), 0);
 }
 
 }  // namespace

@@ -43,6 +43,26 @@ std::vector<std::string> all_sayings(std::int32_t processes, int round) {
   return all;
 }
 
+TEST(World, looks_for_what_comes_often_while_somebody_sleeps_and_seldom_while_all_compute) {
+  std::vector<Faults> faults(2);
+  ThreadProcesses processes(faulty(thread_transports(2, {}), faults));
+  const auto thrown = processes.run([&](World& world) {
+    world.barrier();
+    auto& polls = faults[static_cast<std::size_t>(world.process())].polls;
+    std::int64_t before = polls;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_LT(polls - before, 600);  // pauses of 1 ms after the first ones
+    world.attend(1);
+    before = polls;
+    const Nanos begin = steady_now();
+    while (polls - before < 1000 && steady_now() - begin < 10 * kSecond) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_LT(steady_now() - begin, 900 * kMillisecond);  // of 30 us
+    world.attend(-1);
+    world.barrier();
+  });
+  EXPECT_THAT(thrown, Each(""));
+}
+
 TEST(World, gathers_and_tells_what_all_have_to_say_of_any_size) {
   for (const std::int32_t processes : {1, 2, 3, 4}) {
     const auto thrown = ThreadProcesses(processes).run([&](World& world) {
