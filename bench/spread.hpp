@@ -18,8 +18,8 @@ struct SpreadOptions {
   const std::atomic<bool>* stop = nullptr;       ///< once set, no further piece is begun
   const std::atomic<bool>* also_stop = nullptr;  ///< likewise
   std::function<void()> done = {};               ///< called after every piece, never twice at once
-  /// Over processes: called with the reason where another one is lost; what is returned then are the first few results. Not
-  /// set: LostError is thrown.
+  /// Over processes: called with the reason where another one, or the connection, is lost; what is returned then are the first
+  /// few results. Not set: the error is thrown.
   std::function<void(const std::string& why)> lost = {};
 };
 

@@ -195,7 +195,7 @@ std::vector<std::string> give(World& world, std::int64_t count, const Work& work
       if (options.stop != nullptr && options.stop->load()) source.stop_all();
       return source.is_over();
     });
-  } catch (const LostError& error) {
+  } catch (const RunError& error) {  // what pieces throw is kept with them: this is the connection's
     if (!options.lost) throw;
     options.lost(error.what());
   }

@@ -114,6 +114,43 @@ std::string deadlock_text(const Prediction& prediction) {
   return prediction.safe_channels ? text + safe_channels_text(*prediction.safe_channels) : text;
 }
 
+KeyNumbers key_numbers(const Summary& summary) {
+  KeyNumbers n;
+  n.makespan = summary.bubbles.makespan;
+  n.span = summary.bubbles.span;
+  n.period = summary.period;
+  n.idle_fraction = summary.bubbles.idle_fraction;
+  n.overhead = summary.bubbles.overhead;
+  n.span_rate = summary.bubbles.span_rate;
+  n.internal = summary.bubbles.internal;
+  n.messages = summary.traffic.messages;
+  if (summary.has_bytes) n.peak_bytes = 0, n.sent_bytes = summary.traffic.bytes;
+  for (const RankMemory& rank : summary.memory) {
+    n.peak_activations = std::max(n.peak_activations, rank.peak_activations);
+    if (summary.has_bytes) n.peak_bytes = std::max(n.peak_bytes, rank.peak_bytes);
+  }
+  return n;
+}
+
+json bytes_json(std::int64_t bytes) { return bytes >= 0 ? json(bytes) : json(nullptr); }
+
+std::string bytes_or_dash(std::int64_t bytes) { return bytes >= 0 ? bytes_text(bytes) : "-"; }
+
+json key_json(const std::optional<KeyNumbers>& numbers) {
+  json out = json::object();
+  if (!numbers) {
+    for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "messages", "sent_bytes"}) out[key] = nullptr;
+    return out;
+  }
+  return {{"makespan_ns", numbers->makespan},
+          {"span_ns", numbers->span},
+          {"period_ns", numbers->period},
+          {"bubble",
+           {{"idle_fraction", numbers->idle_fraction}, {"overhead", numbers->overhead}, {"span_rate", numbers->span_rate}, {"internal", numbers->internal}}},
+          {"messages", numbers->messages},
+          {"sent_bytes", bytes_json(numbers->sent_bytes)}};
+}
+
 json summary_json(const Summary& summary) {
   const Bubbles& bubbles = summary.bubbles;
   json ranks = json::array();
@@ -130,15 +167,10 @@ json summary_json(const Summary& summary) {
   for (const ChannelDepth& channel : summary.depth) {
     channels.push_back({{"from", channel.from}, {"to", channel.to}, {"max_depth", channel.max_depth}, {"mean_depth", channel.mean_depth}});
   }
-  return {{"makespan_ns", bubbles.makespan},
-          {"span_ns", bubbles.span},
-          {"period_ns", summary.period},
-          {"bubble",
-           {{"idle_fraction", bubbles.idle_fraction}, {"overhead", bubbles.overhead}, {"span_rate", bubbles.span_rate}, {"internal", bubbles.internal}}},
-          {"messages", summary.traffic.messages},
-          {"sent_bytes", summary.has_bytes ? json(summary.traffic.bytes) : json(nullptr)},
-          {"ranks_detail", ranks},
-          {"channels", channels}};
+  json out = key_json(key_numbers(summary));
+  out["ranks_detail"] = std::move(ranks);
+  out["channels"] = std::move(channels);
+  return out;
 }
 
 json result_json(const Prediction& prediction) {
@@ -147,7 +179,8 @@ json result_json(const Prediction& prediction) {
   if (prediction.summary) {
     result.update(summary_json(*prediction.summary));
   } else {
-    for (const char* key : {"makespan_ns", "span_ns", "period_ns", "bubble", "messages", "sent_bytes", "ranks_detail", "channels"}) result[key] = nullptr;
+    result.update(key_json(std::nullopt));
+    for (const char* key : {"ranks_detail", "channels"}) result[key] = nullptr;
   }
   result["deadlock"] = prediction.deadlock ? json{{"cycle", prediction.deadlock->cycle}, {"mismatches", prediction.mismatches}, {"safe_channels", prediction.safe_channels ? json(*prediction.safe_channels) : json(nullptr)}}
                                            : json(nullptr);
@@ -165,17 +198,10 @@ Table prediction_table(const std::vector<Prediction>& predictions) {
       table.rows.push_back({prediction.label, prediction.deadlock ? "deadlock" : "skipped"});
       continue;
     }
-    const Summary& s = *prediction.summary;
-    std::int32_t activations = 0;
-    std::int64_t bytes = 0;
-    for (const RankMemory& rank : s.memory) {
-      activations = std::max(activations, rank.peak_activations);
-      bytes = std::max(bytes, rank.peak_bytes);
-    }
-    table.rows.push_back({prediction.label, format_duration(s.bubbles.makespan), format_duration(s.bubbles.span), format_duration(s.period),
-                          percent(s.bubbles.idle_fraction), percent(s.bubbles.overhead), percent(s.bubbles.span_rate),
-                          percent(s.bubbles.internal), std::to_string(activations), s.has_bytes ? bytes_text(bytes) : "-",
-                          std::to_string(s.traffic.messages), s.has_bytes ? bytes_text(s.traffic.bytes) : "-"});
+    const KeyNumbers n = key_numbers(*prediction.summary);
+    table.rows.push_back({prediction.label, format_duration(n.makespan), format_duration(n.span), format_duration(n.period), percent(n.idle_fraction),
+                          percent(n.overhead), percent(n.span_rate), percent(n.internal), std::to_string(n.peak_activations), bytes_or_dash(n.peak_bytes),
+                          std::to_string(n.messages), bytes_or_dash(n.sent_bytes)});
   }
   return table;
 }

@@ -48,6 +48,17 @@ struct Summary {
   bool has_bytes = false;
 };
 
+/// Its numbers alone, without a timeline and without what single ranks do.
+struct KeyNumbers {
+  Nanos makespan = 0, span = 0, period = 0;
+  double idle_fraction = 0, overhead = 0, span_rate = 0, internal = 0;  ///< analysis/bubbles.hpp
+  std::int32_t peak_activations = 0;  ///< of the rank that has most
+  std::int64_t peak_bytes = -1;       ///< of the rank that needs most; -1: not known
+  std::int64_t messages = 0;
+  std::int64_t sent_bytes = -1;  ///< -1: not known
+};
+KeyNumbers key_numbers(const Summary& summary);
+
 /// Everything about `timeline`, which `program` (one iteration) made. Its memory is modelled with
 /// `costs` unless the timeline brings what was measured.
 Summary summarize(const Program& program, const StageCosts& costs, Timeline timeline, Nanos period);
@@ -76,6 +87,12 @@ std::string safe_channels_text(const std::vector<std::string>& safe);
 nlohmann::json result_json(const Prediction& prediction);
 /// The part of it that a measurement has, too.
 nlohmann::json summary_json(const Summary& summary);
+
+/// Times, bubbles and traffic, under the keys that all results have; all null where there is none.
+nlohmann::json key_json(const std::optional<KeyNumbers>& numbers);
+/// Bytes that are not known are negative: null, and a dash.
+nlohmann::json bytes_json(std::int64_t bytes);
+std::string bytes_or_dash(std::int64_t bytes);
 
 /// A row per prediction: times, the four bubble definitions, memory, traffic.
 Table prediction_table(const std::vector<Prediction>& predictions);

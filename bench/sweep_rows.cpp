@@ -44,20 +44,11 @@ json row_json(const SweepRow& row, std::span<const SweepAxis> axes) {
               {"samples", number_or_null(row.samples, row.samples > 0)},
               {"status", status_name(row.status)},
               {"reason", row.reason.empty() ? json(nullptr) : json(row.reason)}};
-  if (!row.numbers) {
-    for (const char* key : {"makespan_ns", "span_ns", "period_ns", "samples_per_second", "bubble", "peak_activations", "peak_bytes", "messages", "sent_bytes"}) out[key] = nullptr;
-    return out;
-  }
-  const SweepRow::Numbers& n = *row.numbers;
-  out["makespan_ns"] = n.makespan;
-  out["span_ns"] = n.span;
-  out["period_ns"] = n.period;
-  out["samples_per_second"] = n.samples_per_second > 0 ? json(n.samples_per_second) : json(nullptr);
-  out["bubble"] = {{"idle_fraction", n.idle_fraction}, {"overhead", n.overhead}, {"span_rate", n.span_rate}, {"internal", n.internal}};
-  out["peak_activations"] = n.peak_activations;
-  out["peak_bytes"] = number_or_null(n.peak_bytes, n.peak_bytes >= 0);
-  out["messages"] = n.messages;
-  out["sent_bytes"] = number_or_null(n.sent_bytes, n.sent_bytes >= 0);
+  out.update(key_json(row.numbers));
+  const SweepRow::Numbers* n = row.numbers ? &*row.numbers : nullptr;
+  out["samples_per_second"] = n != nullptr && n->samples_per_second > 0 ? json(n->samples_per_second) : json(nullptr);
+  out["peak_activations"] = n != nullptr ? json(n->peak_activations) : json(nullptr);
+  out["peak_bytes"] = bytes_json(n != nullptr ? n->peak_bytes : -1);
   return out;
 }
 
@@ -93,21 +84,8 @@ constexpr std::array<SortKey, 6> kSortKeys{{
 }  // namespace
 
 SweepRow::Numbers row_numbers(const Summary& summary, std::int64_t samples) {
-  SweepRow::Numbers n;
-  n.makespan = summary.bubbles.makespan;
-  n.span = summary.bubbles.span;
-  n.period = summary.period;
+  SweepRow::Numbers n{key_numbers(summary)};
   if (n.period > 0) n.samples_per_second = static_cast<double>(samples) * static_cast<double>(kSecond) / static_cast<double>(n.period);
-  n.idle_fraction = summary.bubbles.idle_fraction;
-  n.overhead = summary.bubbles.overhead;
-  n.span_rate = summary.bubbles.span_rate;
-  n.internal = summary.bubbles.internal;
-  n.messages = summary.traffic.messages;
-  if (summary.has_bytes) n.peak_bytes = 0, n.sent_bytes = summary.traffic.bytes;
-  for (const RankMemory& rank : summary.memory) {
-    n.peak_activations = std::max(n.peak_activations, rank.peak_activations);
-    if (summary.has_bytes) n.peak_bytes = std::max(n.peak_bytes, rank.peak_bytes);
-  }
   return n;
 }
 
@@ -117,7 +95,7 @@ std::string encode_rows(std::span<const SweepRow> rows) {
     json numbers = nullptr;
     if (row.numbers) {
       const SweepRow::Numbers& n = *row.numbers;
-      numbers = {n.makespan, n.span, n.period, n.samples_per_second, n.idle_fraction, n.overhead, n.span_rate, n.internal, n.peak_activations, n.peak_bytes, n.messages, n.sent_bytes};
+      numbers = {n.makespan, n.span, n.period, n.idle_fraction, n.overhead, n.span_rate, n.internal, n.peak_activations, n.peak_bytes, n.messages, n.sent_bytes, n.samples_per_second};
     }
     out.push_back({row.point, row.schedule, row.label, row.ranks, row.microbatches, row.chunks, row.samples, static_cast<int>(row.status), row.reason, numbers});
   }
@@ -129,7 +107,7 @@ std::vector<SweepRow> decode_rows(std::string_view bytes) {
   for (const json& in : json::parse(bytes)) {
     SweepRow row{in.at(0), in.at(1), in.at(2), in.at(3), in.at(4), in.at(5), in.at(6), static_cast<RowStatus>(in.at(7).get<int>()), in.at(8), std::nullopt};
     if (const json& n = in.at(9); !n.is_null()) {
-      row.numbers = SweepRow::Numbers{n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5), n.at(6), n.at(7), n.at(8), n.at(9), n.at(10), n.at(11)};
+      row.numbers = SweepRow::Numbers{{n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5), n.at(6), n.at(7), n.at(8), n.at(9), n.at(10)}, n.at(11)};
     }
     rows.push_back(std::move(row));
   }
@@ -184,7 +162,7 @@ Table sweep_table(const SweepResult& result) {
     if (row.numbers) {
       const SweepRow::Numbers& n = *row.numbers;
       cells.insert(cells.end(), {format_duration(n.makespan), format_duration(n.period), n.samples_per_second > 0 ? rate_text(n.samples_per_second) : "-",
-                                 percent(n.idle_fraction), std::to_string(n.peak_activations), n.peak_bytes >= 0 ? bytes_text(n.peak_bytes) : "-"});
+                                 percent(n.idle_fraction), std::to_string(n.peak_activations), bytes_or_dash(n.peak_bytes)});
     } else {
       cells.push_back(std::string(status_name(row.status)));
       cells.resize(table.columns.size() - 1);

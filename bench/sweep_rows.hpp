@@ -24,14 +24,8 @@ enum class RowStatus : std::uint8_t {
 };
 
 struct SweepRow {
-  struct Numbers {
-    Nanos makespan = 0, span = 0, period = 0;
+  struct Numbers : KeyNumbers {
     double samples_per_second = 0;  ///< in the steady state; 0: the period is not known
-    double idle_fraction = 0, overhead = 0, span_rate = 0, internal = 0;
-    std::int32_t peak_activations = 0;
-    std::int64_t peak_bytes = -1;  ///< of the rank that needs most; -1: not known
-    std::int64_t messages = 0;
-    std::int64_t sent_bytes = -1;  ///< -1: not known
   };
   std::int64_t point = 0;
   std::string schedule, label;

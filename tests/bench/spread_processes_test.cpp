@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sim/core/error.hpp"
+#include "tests/backend/faulty_transport.hpp"
 #include "tests/backend/thread_processes.hpp"
 #include "tests/backend/thread_transport.hpp"
 
@@ -143,6 +144,30 @@ TEST(SpreadOverProcesses, where_a_process_is_lost_the_first_results_are_kept) {
   EXPECT_EQ(why, "process 1 is gone");
   EXPECT_EQ(results.size(), 101u);  // no piece was begun afterwards
   for (std::size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i], squared(static_cast<std::int64_t>(i)));
+}
+
+TEST(SpreadOverProcesses, where_nothing_can_be_sent_any_more_the_first_results_are_kept) {
+  std::vector<Faults> faults(2);
+  ThreadProcesses processes(faulty(thread_transports(2, {.most_delay = 100 * kMicrosecond, .seed = 1}), faults));
+  std::vector<std::string> results;
+  std::string why;
+  std::atomic<bool> stop{false};
+  const SpreadOptions options{.stop = &stop, .lost = [&](const std::string& reason) { why = reason; }};
+  const auto thrown = processes.run([&](World& world) {
+    if (!world.first()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const Work work = [&](std::int64_t i) {
+      if (world.first() && i == 100) faults[0].send = stop = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return squared(i);
+    };
+    auto got = spread_over_processes(world)(10'000, work, world.first() ? options : SpreadOptions{});
+    if (!world.first()) return;
+    results = std::move(got);
+    processes.lose("process 0 is gone");
+  });
+  EXPECT_THAT(thrown, testing::ElementsAre("", "process 0 is gone"));
+  EXPECT_EQ(why, "nothing can be sent");
+  EXPECT_EQ(results.size(), 101u);
 }
 
 TEST(SpreadOverProcesses, where_a_process_is_lost_and_nobody_is_to_be_told_it_is_thrown) {
