@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "backend/calibrate.hpp"
+#include "backend/clock.hpp"
 #include "backend/cores.hpp"
 #include "backend/fields.hpp"
 #include "bench/job.hpp"
@@ -23,8 +24,9 @@ namespace {
 
 /// An op is calibrated at least this often in all rounds together.
 constexpr std::int32_t kCalibrations = 6;
-/// What other guests of the host disturb is done this often at most.
-constexpr std::int32_t kAttempts = 20;
+
+/// Keeping what there is so far takes at most one part in so many of the time.
+constexpr Nanos kKeepShare = 20;
 
 /// One experiment's raw results, a value per round.
 struct Rounds {
@@ -81,8 +83,22 @@ class Session {
         alive = alive || rounds_[e].failure.empty();
       }
       if (!whole || !alive) break;
+      if (result.rounds + 1 < scenario_.run.repeats) keep(result.rounds + 1, execute_too);
     }
     result.stopped = result.rounds < scenario_.run.repeats && stopped();
+  }
+
+  /// A process that is killed takes only the rounds since then with it.
+  void keep(std::int32_t rounds, bool executed) {
+    const bool here = options_.keep && (options_.world == nullptr || options_.world->first());
+    if (!here || steady_now() < keep_again_) return;
+    const Nanos begin = steady_now();
+    MeasuredRun so_far;
+    so_far.rounds = rounds;
+    so_far.stopped = true;
+    collect(so_far, executed);
+    options_.keep(so_far);
+    keep_again_ = steady_now() + kKeepShare * (steady_now() - begin);
   }
 
   std::int32_t processes() const { return options_.world == nullptr ? 1 : options_.world->processes(); }
@@ -127,7 +143,7 @@ class Session {
     options.longest = scenario_.run.calibrate_for;
     options.cores = cores_.distinct;
     options.stop = options_.stop;
-    std::optional<Calibration> calibration = undisturbed([&] { return calibrate(experiment.program, ranks, options); });
+    std::optional<Calibration> calibration = undisturbed_([&] { return calibrate(experiment.program, ranks, options); });
     said();
     if (!calibration) return false;
     rounds_[e].calibrations.push_back(std::move(*calibration));
@@ -137,7 +153,7 @@ class Session {
   bool execute_once(std::size_t e, Ranks& ranks) {
     Rounds& rounds = rounds_[e];
     say("running " + experiments_[e].config.label);
-    std::optional<Execution> execution = undisturbed([&] { return go_on(e, ranks, false); });
+    std::optional<Execution> execution = undisturbed_([&] { return go_on(e, ranks, false); });
     said();
     if (!execution) return false;
     rounds.next_iteration = execution->next_iteration;
@@ -145,30 +161,6 @@ class Session {
     for (std::size_t p = 0; p < execution->clocks.size(); ++p) note_clock(p, execution->clocks[p]);
     keep_state(experiments_[e].program, ranks, rounds);
     return true;
-  }
-
-  /// What `piece` returns, once other guests took no more of any process's cores than they may, or for the last time.
-  /// Nothing where it was told to stop.
-  template <typename Piece>
-  auto undisturbed(Piece&& piece) -> std::optional<decltype(piece())> {
-    for (std::int32_t attempt = 1;; ++attempt) {
-      steal_meter_.begin();
-      auto result = piece();
-      if (result.stopped) return std::nullopt;
-      const double stolen = largest(steal_meter_.share());
-      if (stolen <= scenario_.run.steal || attempt == kAttempts) {
-        stolen_.push_back(stolen);
-        return result;
-      }
-      ++done_again_;
-    }
-  }
-
-  /// Of all processes.
-  double largest(double mine) const {
-    if (options_.world == nullptr) return mine;
-    for (const std::string& one : options_.world->gather_all(FieldsOut().add(mine).take())) mine = std::max(mine, FieldsIn(one).get<double>());
-    return mine;
   }
 
   /// Warm-up and measured iterations, of which the Timeline shows the latter, from the state that training has reached.
@@ -233,17 +225,8 @@ class Session {
     clocks_[process].offset = clock.offset;
   }
 
-  /// What other guests of the host took, where it is worth a word.
-  std::vector<std::string> steal_notes() const {
-    const double median = fraction_quartiles(stolen_).median, most = stolen_.empty() ? 0 : *std::max_element(stolen_.begin(), stolen_.end());
-    if (most < 0.005 && done_again_ == 0) return {};
-    std::string note = fmt::format("Other guests of the host took up to {:.1f} % of a core's time in a calibration or run (steal time), in the median one {:.1f} %.", 100 * most, 100 * median);
-    if (done_again_ > 0) note += fmt::format(" {} others lost more than {:.1f} % and were done again.", done_again_, 100 * scenario_.run.steal);
-    return {note};
-  }
-
   std::vector<std::string> notes() const {
-    std::vector<std::string> notes = steal_notes();
+    std::vector<std::string> notes = undisturbed_.notes();
     if (options_.world == nullptr) return notes;
     const std::int32_t each = scenario_.cluster.ranks / options_.world->processes();
     notes.push_back(fmt::format("{} processes over {}, {} rank{} each.", options_.world->processes(), options_.world->transport_name(), each, each == 1 ? "" : "s"));
@@ -300,7 +283,7 @@ class Session {
         continue;
       }
       if (executed) collect_runs(e, complete, networks.back(), measured);
-      measured.experiment = std::move(experiments_[e]);
+      measured.experiment = experiments_[e];
       result.profile.measurements.push_back(measured.calibration);
       result.schedules.push_back(std::move(measured));
     }
@@ -343,10 +326,9 @@ class Session {
       if (std::abs(periods[round] - measured.iteration.median) < std::abs(periods[middle] - measured.iteration.median)) middle = round;
     }
     const Nanos per_unit = measured.iteration.median / (updates_every_microbatch(experiment.program) ? std::max(1, experiment.program.microbatches) : 1);
-    Timeline timeline = std::move(rounds_[e].timelines[middle]);
-    measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), std::move(timeline), per_unit);
+    measured.measured = summarize(experiment.program, StageCosts(experiment.program.stages()), rounds_[e].timelines[middle], per_unit);
     measured.loss = rounds_[e].loss;
-    measured.kernels = std::move(rounds_[e].kernels);
+    measured.kernels = rounds_[e].kernels;
     measured.kernels_note = rounds_[e].kernels_note;
   }
 
@@ -355,19 +337,19 @@ class Session {
   const MakeBackend& make_backend_;
   const MeasureOptions& options_;
   RankCores cores_;
-  StealMeter steal_meter_{available_core_list()};
-  std::vector<double> stolen_;    ///< in every calibration and run that is kept
-  std::int32_t done_again_ = 0;
+  Undisturbed undisturbed_{scenario_.run.steal, options_.world, StealMeter(available_core_list())};
   std::vector<ClockFit> clocks_;  ///< by process
   Cluster cluster_;
   std::string device_, placement_;               ///< what computes, where it is not the processor
   std::map<std::string, std::string> software_;  ///< the backend's versions
+  Nanos keep_again_ = 0;
   bool imitated_ = false;  ///< the null backend: transfers take what the cluster's link says
   std::vector<Rounds> rounds_;
 };
 
 }  // namespace
 
+Nanos Measured::predicted_iteration() const { return quartiles(predicted_repeats).median; }
 double Measured::period_error() const {
   return static_cast<double>(predicted_iteration() - iteration.median) / static_cast<double>(std::max<Nanos>(1, iteration.median));
 }

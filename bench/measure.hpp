@@ -21,18 +21,11 @@ namespace bubblescope {
 /// Makes the backend for one experiment.
 using MakeBackend = std::function<std::unique_ptr<Backend>(const Experiment&)>;
 
-struct MeasureOptions {
-  const std::atomic<bool>* stop = nullptr;
-  std::function<void(const std::string& what)> progress;  ///< called before each piece of work
-  std::function<void()> piece_done;
-  World* world = nullptr;  ///< the processes that share the ranks; each calls the same, and the first one gets the results
-};
-
 /// One schedule, predicted from its calibration and executed.
 struct Measured {
   Experiment experiment;
   Measurement calibration;             ///< medians over the rounds
-  Summary predicted;
+  Summary predicted;                   ///< from `calibration`
   Summary measured;                    ///< the round with the median iteration time
   std::vector<Nanos> iteration_repeats; ///< measured iteration time of every round
   Quartiles iteration;                 ///< its quartiles
@@ -43,11 +36,12 @@ struct Measured {
   std::optional<Timeline> kernels;     ///< of a run after all rounds, with kernels; nothing else here comes from it
   std::string kernels_note;            ///< what is to be known of it, or why there is none
 
-  Nanos predicted_iteration() const { return predicted.bubbles.period; }
+  // Medians over the rounds, predicted each from its own calibration: where ranks are unequal in another way each time, the
+  // slower one of each round counts, so that rounds take longer and ranks idle more than average ranks would.
+  Nanos predicted_iteration() const;
   /// (predicted - measured) / measured iteration time.
   double period_error() const;
-  /// Medians over the rounds of predicted minus measured idle fraction, in percentage points. Predicted is from each
-  /// round's own calibration: where ranks are unequal in another way each time, they idle more than the average ones do.
+  /// Predicted minus measured idle fraction, in percentage points.
   double idle_points() const;
 };
 
@@ -68,6 +62,16 @@ struct MeasuredRun {
   bool stopped = false;
   std::string lost;         ///< which process was lost, where that ended it
   std::vector<std::string> notes;  ///< about processes and their clocks
+};
+
+struct MeasureOptions {
+  const std::atomic<bool>* stop = nullptr;
+  std::function<void(const std::string& what)> progress;  ///< called before each piece of work
+  std::function<void()> piece_done;
+  /// Called after rounds, the last one excepted, with what there would be had it been stopped then: in the first process, and
+  /// so rarely that it takes a small part of the time.
+  std::function<void(const MeasuredRun& so_far)> keep;
+  World* world = nullptr;  ///< the processes that share the ranks; each calls the same, and the first one gets the results
 };
 
 /// Calibrates every experiment: `rounds` of it, pooled. Stops early when told, and keeps what there is,

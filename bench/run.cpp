@@ -104,6 +104,8 @@ int run_in(Job& job, const Options& options, const CommandLine& line, const Scen
   }
   if (!options.out.empty() && job.speaks()) require_writable(options.out);
 
+  std::string command = "bubblescope";
+  for (const std::string& argument : line.arguments) command += ' ' + argument;
   Progress progress("running", static_cast<std::int64_t>(experiments.size()) * (2 * scenario.run.repeats + (scenario.run.kernels ? 1 : 0)));
   MeasureOptions measure;
   measure.stop = interrupt.flag();
@@ -111,6 +113,14 @@ int run_in(Job& job, const Options& options, const CommandLine& line, const Scen
   if (job.speaks()) {  // all may have the same terminal
     measure.progress = [&](const std::string& what) { progress.label(what); };
     measure.piece_done = [&] { progress.advance(); };
+  }
+  if (!options.out.empty()) {
+    measure.keep = [&](const MeasuredRun& so_far) {
+      try {
+        write_run_folder(options.out, report_model(scenario, so_far, command), so_far.profile);
+      } catch (const std::exception&) {  // the end says so if it still is so then
+      }
+    };
   }
   const MeasuredRun result = measure_experiments(scenario, experiments, backend_of(scenario), measure);
   progress.done();
@@ -120,8 +130,6 @@ int run_in(Job& job, const Options& options, const CommandLine& line, const Scen
   }
   if (result.schedules.empty()) give_up(result, options);
 
-  std::string command = "bubblescope";
-  for (const std::string& argument : line.arguments) command += ' ' + argument;
   ReportModel model = report_model(scenario, result, command);
   // A disk that is full by now must not take the results on the terminal with it.
   std::vector<std::filesystem::path> written;

@@ -312,6 +312,19 @@ class Lost(InFolder):
         self.assertEqual(len([line for line in error.splitlines() if f"process {rank} (host" in line]), 1, error)
         return error
 
+    def test_stopped_while_starting(self):
+        scenario = self.write("s.toml", null(f'name = "gpipe"\n{PIPELINE}', ranks=RANKS, repeats=2))
+        jobs = [(Job(2, "run", scenario, "--out", self.folder / f"out{rank}", case=self), rank) for rank in (0, 1)]
+        for job, rank in jobs:
+            while rank not in job.pids():
+                time.sleep(0.005)
+            job.send(signal.SIGSTOP, rank)
+        for job, rank in jobs:
+            self.assertLess(job.others_ended(rank), 10)
+            code, _, error = job.ended()
+            self.assertNotEqual(code, 0)
+            self.assertEqual(error, f"bubblescope: process {rank} was stopped while the processes of the job were starting\n")
+
     def test_during_run_what_was_measured_is_kept(self):
         # All at once: nobody computes, and a stopped process takes seconds to be missed.
         jobs = []
@@ -328,9 +341,10 @@ class Lost(InFolder):
         for job, out, sign, rank, what in jobs:
             with self.subTest(signal=sign.name, rank=rank):
                 error = self.ends_well(job, rank, what, rf".*rank {2 * rank} was in op \d+ \({2 * rank}\S+\), iteration \d+")
-                if rank == 0:  # it had what was measured
-                    continue
-                self.assertRegex(error, r"after \d+ of 50 rounds; what was measured is kept")
+                if rank == 0:  # it writes the folder
+                    self.assertEqual(run("report", out).returncode, 0)
+                else:
+                    self.assertRegex(error, r"after \d+ of 50 rounds; what was measured is kept")
                 stored = json.loads((out / "run.json").read_text())
                 self.assertTrue(stored["partial"])
                 rounds = len(stored["schedules"][0]["measured"]["repeats_ns"])

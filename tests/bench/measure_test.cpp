@@ -1,0 +1,57 @@
+// Rounds of calibration and execution on devices whose speeds the test sets.
+#include "bench/measure.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backend/clock.hpp"
+#include "sim/core/quartiles.hpp"
+#include "sim/scenario/build.hpp"
+#include "sim/scenario/scenario.hpp"
+
+namespace bubblescope {
+namespace {
+
+/// Ops take `op[rank]` whatever they do.
+struct Paced : Backend {
+  explicit Paced(std::vector<Nanos> times) : op(std::move(times)) {}
+  struct Works : Device {
+    explicit Works(Nanos time) : op(time) {}
+    void execute(const Op&) override {
+      const Nanos start = steady_now();
+      wait_until(start + op, op);
+    }
+    Payload output(const Op&) override { return {}; }
+    void input(const Op&, Payload) override {}
+    Payload example(const Op&) override { return {}; }
+    Nanos op;
+  };
+  std::string name() const override { return "paced"; }
+  std::unique_ptr<Device> device(Rank rank, const Program&) override { return std::make_unique<Works>(op.at(static_cast<std::size_t>(rank))); }
+  std::vector<Nanos> op;
+};
+
+TEST(Measure, rounds_in_which_another_rank_is_slow_are_predicted_one_by_one) {
+  const Scenario scenario = parse_scenario(
+      "[model]\nname = \"mlp\"\ndepth = 4\n[cluster]\nranks = 2\n[run]\niterations = 20\nwarmup = 1\nrepeats = 2\n[[schedule]]\nname = \"ppll\"\nqueue = 2\n", "small.toml");
+  int round = 0;
+  const MakeBackend backend = [&](const Experiment&) {
+    const bool first = round++ % 2 == 0;
+    return std::make_unique<Paced>(first ? std::vector<Nanos>{kMillisecond, 3 * kMillisecond} : std::vector<Nanos>{3 * kMillisecond, kMillisecond});
+  };
+  const MeasuredRun run = measure_experiments(scenario, {build_experiment(scenario, scenario.schedules.front())}, backend, {});
+  ASSERT_EQ(run.schedules.size(), 1u);
+  const Measured& measured = run.schedules.front();
+  // An iteration takes what the slower rank does; of two that take 2 ms an op on average it would take two thirds of that, and the other would idle less.
+  const double average = static_cast<double>(measured.predicted.bubbles.period);
+  EXPECT_GT(static_cast<double>(measured.predicted_iteration()), 1.3 * average);
+  EXPECT_GT(fraction_quartiles(measured.predicted_idle_repeats).median, measured.predicted.bubbles.idle_fraction + 0.1);
+  const auto predicted = static_cast<double>(measured.predicted_iteration()), observed = static_cast<double>(measured.iteration.median);
+  EXPECT_DOUBLE_EQ(measured.period_error(), (predicted - observed) / observed);
+}
+
+}  // namespace
+}  // namespace bubblescope
