@@ -14,7 +14,7 @@ namespace bubblescope {
 struct LifelineOptions {
   std::chrono::milliseconds period{50};               ///< of the signs of life (heartbeats)
   std::chrono::milliseconds silence{5'000};           ///< without one for so long, a process counts as lost
-  std::chrono::milliseconds connect_timeout{8'000};  ///< until all processes are connected, which have just met to do so
+  std::chrono::milliseconds connect_timeout{20'000};  ///< until all processes are connected
 };
 
 /// A star of TCP connections around process 0, and a thread. A process that is killed is noticed at once, for its host

@@ -18,7 +18,7 @@ struct Aborted {};
 
 /// How the controls of one execution in other processes are reached, which are told the same. Process 0's collects
 /// what the others say. All but `poll` must not wait, and all but `attend`, `poll` and `failed` are called with the control
-/// locked. All throw RunError where that cannot be sent.
+/// locked. Those that say something throw RunError where it cannot be sent.
 class RemoteControls {
  public:
   virtual ~RemoteControls() = default;

@@ -8,7 +8,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,24 +27,37 @@ struct Sibling {
   bool operator==(const Sibling&) const = default;
 };
 
-/// The processes with this parent whose environment has the variable, in the order of their numbers. Linux' proc(5);
-/// where it may not be read there are none.
+/// The children of `parent` that have a number of their own in this environment variable and are of the same job as this process, as
+/// far as launchers' variables tell; by number. Linux' proc(5); where it does not say there are none.
 std::vector<Sibling> siblings(pid_t parent, const std::string& rank_variable);
 
-struct StartWatchOptions {
-  std::chrono::milliseconds period{100};
-  std::int32_t looks = 50;            ///< stopped in so many of them, one after the other: it will not go on
-  std::int32_t looks_until_word = 100; ///< after so many looks `waiting` is called, once
-  pid_t parent = 0;                   ///< of all processes of the job on this host; 0: this one's
+/// Finds out who will not go on. Counted are looks, not time: where all are stopped together (Ctrl-Z at the launcher) nobody
+/// looks, and nobody is lost when they go on.
+class StopCounter {
+ public:
+  /// Who is stopped in so many looks, one after the other, will not.
+  explicit StopCounter(std::int32_t looks) : looks_(looks) {}
+  /// The next look; the first who will not go on, if there is one.
+  std::optional<std::int32_t> look(const std::vector<Sibling>& all);
+
+ private:
+  std::int32_t looks_;
+  std::map<std::int32_t, std::int32_t> stopped_;  ///< process -> looks
 };
 
-/// A thread, as long as this lives.
+struct StartWatchOptions {
+  std::chrono::milliseconds period{500};
+  std::int32_t looks = 10;             ///< for the StopCounter
+  std::int32_t looks_until_word = 20;  ///< after so many looks the start takes long
+  pid_t parent = 0;                    ///< of all processes of the job on this host; 0: this one's
+};
+
+/// A thread, as long as this lives. Of a host's processes the first one that is not stopped speaks for all.
 class StartWatch {
  public:
-  /// `stopped`: is told which process is, in the first one of this host that is not; at most once, from the thread. Whoever starts
-  /// hangs in a call of the launcher's, so all that it can do is to end the program.
-  /// `waiting`: called once where the start takes long.
-  StartWatch(const Launch& launch, std::function<void(std::string why)> stopped, std::function<void()> waiting, StartWatchOptions options = {});
+  /// `stopped`: told once which process is. Whoever starts hangs in a call of the launcher's or MPI's, so all that it can do
+  /// is to end the program. `waiting`: called once where the start takes long. Both from the thread; they must not throw.
+  StartWatch(const Launch& launch, std::function<void(const std::string& why)> stopped, std::function<void()> waiting, StartWatchOptions options = {});
   ~StartWatch();
   StartWatch(const StartWatch&) = delete;
   StartWatch& operator=(const StartWatch&) = delete;
@@ -50,7 +65,7 @@ class StartWatch {
  private:
   void look(const Launch& launch, const StartWatchOptions& options);
 
-  std::function<void(std::string why)> stopped_;
+  std::function<void(const std::string& why)> stopped_;
   std::function<void()> waiting_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -204,7 +204,7 @@ class Session {
       tell(entry.name, fmt::format("cut off after {}", seconds_text(state.seconds)));
     }
     if (end.cut && end.code != 0) clear(fresh);  // rounds until then are no whole result
-    if (earlier && stored_results(folder_ / fresh)) {
+    if (earlier && end.code >= 0 && stored_results(folder_ / fresh)) {  // not: rounds until it crashed
       clear(entry.name);
       std::filesystem::rename(folder_ / fresh, folder_ / entry.name);
     } else if (earlier) {

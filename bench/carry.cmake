@@ -15,6 +15,15 @@ install(RUNTIME_DEPENDENCY_SET carried_libraries
   PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|util|resolv)\\.so" "^lib(torch|c10|shm|gomp|nv|nccl)" "^libcu(blas|da|dnn|f|pti|rand|s)"
   POST_EXCLUDE_REGEXES "/torch/lib/" "/nvidia/"
   LIBRARY DESTINATION lib COMPONENT carry)
+# A library lies there twice, by its version and as a link by the name that programs ask for: the latter is enough, and a file.
+install(CODE [[
+  file(GLOB libraries "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/lib/*")
+  foreach(link IN LISTS libraries)
+    if(IS_SYMLINK "${link}")
+      file(REAL_PATH "${link}" library)
+      file(RENAME "${library}" "${link}")
+    endif()
+  endforeach()]] COMPONENT carry)
 if(TARGET bubblescope-mpi)
   set_target_properties(bubblescope-mpi PROPERTIES INSTALL_RPATH "$ORIGIN/lib")
   install(TARGETS bubblescope-mpi LIBRARY DESTINATION . COMPONENT carry)

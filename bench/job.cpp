@@ -86,14 +86,11 @@ std::optional<Launch> joined_launch() {
 
 /// The others are not there, and this process hangs in the launcher's or MPI's calls: whatever started it ends the others.
 [[noreturn]] void end_start(const std::string& why) {
-  fmt::print(stderr, "bubblescope: {}\n", why);
-  std::fflush(stderr);
+  std::fputs(("bubblescope: " + why + "\n").c_str(), stderr);
   std::_Exit(1);
 }
 
-void say_that_it_waits() {
-  if (const auto launch = launched(); launch->process == 0) fmt::print(stderr, "bubblescope: waiting for all {} processes to start\n", launch->processes);
-}
+void say_that_it_waits() { std::fputs("bubblescope: waiting for all processes of the job to start\n", stderr); }
 
 /// What ranks on GPUs have within one process alone. Throws InputError.
 void require_gpus_of_their_own(const Scenario& scenario, const Launch& launch) {

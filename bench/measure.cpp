@@ -83,7 +83,7 @@ class Session {
         alive = alive || rounds_[e].failure.empty();
       }
       if (!whole || !alive) break;
-      if (result.rounds + 1 < scenario_.run.repeats) keep(result.rounds + 1, execute_too);
+      if (result.rounds + 1 < scenario_.run.repeats || scenario_.run.kernels) keep(result.rounds + 1, execute_too);
     }
     result.stopped = result.rounds < scenario_.run.repeats && stopped();
   }

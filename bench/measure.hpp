@@ -68,7 +68,7 @@ struct MeasureOptions {
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string& what)> progress;  ///< called before each piece of work
   std::function<void()> piece_done;
-  /// Called after rounds, the last one excepted, with what there would be had it been stopped then: in the first process, and
+  /// Called after rounds, the last one excepted unless kernels follow, with what there would be had it been stopped then: in the first process, and
   /// so rarely that it takes a small part of the time.
   std::function<void(const MeasuredRun& so_far)> keep;
   World* world = nullptr;  ///< the processes that share the ranks; each calls the same, and the first one gets the results
@@ -78,7 +78,7 @@ struct MeasureOptions {
 /// which may be nothing. A schedule that fails drops out, the others go on.
 MeasuredRun calibrate_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);
 
-/// Rounds of (calibrate, execute) over all experiments; predictions from the calibrations' medians. Then, where the
+/// Rounds of (calibrate, execute) over all experiments, each predicted from its own calibration. Then, where the
 /// scenario asks for kernels, one run of each that records them. Stops and fails likewise; a failure to record
 /// kernels is a note.
 MeasuredRun measure_experiments(const Scenario& scenario, std::vector<Experiment> experiments, const MakeBackend& backend, const MeasureOptions& options);

@@ -196,6 +196,7 @@ std::vector<std::string> give(World& world, std::int64_t count, const Work& work
       return source.is_over();
     });
   } catch (const RunError& error) {  // what pieces throw is kept with them: this is the connection's
+    world.lose(error.what());  // the others are not to wait for this one
     if (!options.lost) throw;
     options.lost(error.what());
   }

@@ -9,7 +9,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <cstdlib>
 #include <future>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,10 +33,12 @@ class StartWatchTest : public testing::Test {
     for (const int number : numbers) {
       std::string variable = kVariable + ("=" + std::to_string(number)), name = "sleep", time = "60";
       char* const arguments[] = {name.data(), time.data(), nullptr};
-      char* const environment[] = {variable.data(), nullptr};
+      std::vector<char*> variables{variable.data()};
+      for (char** other = environ; *other != nullptr; ++other) variables.push_back(*other);
+      variables.push_back(nullptr);
       const pid_t child = fork();
       if (child == 0) {
-        execve("/bin/sleep", arguments, environment);
+        execve("/bin/sleep", arguments, variables.data());
         _exit(1);
       }
       children_.push_back(child);
@@ -77,7 +82,7 @@ TEST_F(StartWatchTest, the_first_one_that_is_not_stopped_is_told) {
   start({0, 1, 2});
   send(0, SIGSTOP, true);
   std::promise<std::string> told;
-  bool others = false;
+  std::atomic<bool> others = false;
   const StartWatchOptions options{.period = 2ms, .looks = 5, .parent = getpid()};
   const StartWatch second(launch(2), [&](const std::string&) { others = true; }, [] {}, options);
   {
@@ -89,18 +94,32 @@ TEST_F(StartWatchTest, the_first_one_that_is_not_stopped_is_told) {
   EXPECT_FALSE(others);
 }
 
-TEST_F(StartWatchTest, what_goes_on_in_time_is_no_loss_and_a_long_start_is_told_once) {
+TEST_F(StartWatchTest, another_job_of_the_same_launcher_is_not_meant) {
+  start({0});
+  setenv("PMIX_NAMESPACE", "mine", 1);
+  EXPECT_THAT(siblings(getpid(), kVariable), IsEmpty());
+  unsetenv("PMIX_NAMESPACE");
+  EXPECT_THAT(siblings(getpid(), kVariable), ElementsAre(Sibling{0, false}));
+}
+
+TEST_F(StartWatchTest, a_long_start_is_told_once_by_the_first_one) {
   start({0, 1});
-  send(1, SIGSTOP, true);
-  std::atomic<int> waits = 0, stops = 0;
+  std::atomic<int> first = 0, second = 0;
   {
-    const StartWatch watch(launch(0), [&](const std::string&) { ++stops; }, [&] { ++waits; }, {.period = 2ms, .looks = 1000, .looks_until_word = 5, .parent = getpid()});
-    wait_until([&] { return waits > 0; });
-    send(1, SIGCONT, false);
+    const StartWatchOptions options{.period = 2ms, .looks_until_word = 5, .parent = getpid()};
+    const StartWatch one(launch(0), [](const std::string&) {}, [&] { ++first; }, options), two(launch(1), [](const std::string&) {}, [&] { ++second; }, options);
+    wait_until([&] { return first > 0; });
     std::this_thread::sleep_for(100ms);
   }
-  EXPECT_EQ(stops, 0);
-  EXPECT_EQ(waits, 1);
+  EXPECT_EQ(first, 1);
+  EXPECT_EQ(second, 0);
+}
+
+TEST(StopCounter, who_goes_on_in_between_is_not_lost) {
+  StopCounter counter(3);
+  const std::vector<Sibling> both{{0, false}, {4, true}}, none{{0, false}, {4, false}};
+  for (const auto* look : {&both, &both, &none, &both, &both}) EXPECT_EQ(counter.look(*look), std::nullopt);
+  EXPECT_EQ(counter.look(both), 4);
 }
 
 }  // namespace

@@ -49,15 +49,19 @@ TEST(World, looks_for_what_comes_often_while_somebody_sleeps_and_seldom_while_al
   const auto thrown = processes.run([&](World& world) {
     world.barrier();
     auto& polls = faults[static_cast<std::size_t>(world.process())].polls;
-    std::int64_t before = polls;
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    EXPECT_LT(polls - before, 600);  // pauses of 1 ms after the first ones
+    const auto polls_per_second = [&] {
+      const Nanos begin = steady_now();
+      const std::int64_t before = polls;
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      return static_cast<double>(polls - before) * kSecond / static_cast<double>(steady_now() - begin);
+    };
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const double seldom = polls_per_second();  // pauses of 1 ms, and of 30 us
     world.attend(1);
-    before = polls;
-    const Nanos begin = steady_now();
-    while (polls - before < 1000 && steady_now() - begin < 10 * kSecond) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    EXPECT_LT(steady_now() - begin, 900 * kMillisecond);  // of 30 us
+    const double often = polls_per_second();
     world.attend(-1);
+    EXPECT_LT(seldom, 1100);
+    EXPECT_GT(often, 2 * seldom);
     world.barrier();
   });
   EXPECT_THAT(thrown, Each(""));

@@ -281,7 +281,7 @@ class Failing(Campaign):
         self.assertEqual(self.status()["b"], "complete")
 
     def test_a_second_try_that_is_cut_off_leaves_what_the_first_one_brought(self):
-        self.put("a", *LOCAL)
+        self.put("a", *LOCAL, forward="20ms")
         self.campaign()
         # As if one schedule of several had failed, after no time that would keep it from being tried again.
         state = json.loads((self.out / "campaign.json").read_text())

@@ -314,12 +314,12 @@ class Lost(InFolder):
 
     def test_stopped_while_starting(self):
         scenario = self.write("s.toml", null(f'name = "gpipe"\n{PIPELINE}', ranks=RANKS, repeats=2))
-        jobs = [(Job(2, "run", scenario, "--out", self.folder / f"out{rank}", case=self), rank) for rank in (0, 1)]
+        jobs = []
+        for rank in (0, 1):
+            stopping = ["sh", "-c", f'if [ "$OMPI_COMM_WORLD_RANK" = {rank} ]; then kill -STOP $$; fi; exec "$@"', "sh", PROGRAM]
+            jobs.append((Job(2, "run", scenario, "--out", self.folder / f"out{rank}", case=self, program=stopping), rank))
         for job, rank in jobs:
-            while rank not in job.pids():
-                time.sleep(0.005)
-            job.send(signal.SIGSTOP, rank)
-        for job, rank in jobs:
+            job.sent = job.begin
             self.assertLess(job.others_ended(rank), 10)
             code, _, error = job.ended()
             self.assertNotEqual(code, 0)

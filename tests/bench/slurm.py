@@ -58,11 +58,14 @@ class Slurm:
         self.daemons = []
         for name in ["state", "spool.n0", "spool.n1", "temporary.n0", "temporary.n1"]:
             (self.folder / name).mkdir()
-        key, settings = self.folder / "munge.key", self.folder / "slurm.conf"
-        key.write_bytes(os.urandom(1024))
-        key.chmod(0o600)
+        settings = self.folder / "slurm.conf"
         settings.write_text(CONFIGURATION.format(host=socket.gethostname().split(".")[0], folder=self.folder, ports=free_ports(3), cores=os.cpu_count()))
         self.variables = environment(SLURM_CONF=str(settings))
+
+    def start(self):
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
         parts = {name: self.folder / f"munge.{name}" for name in ["socket", "pid", "log", "seed"]}
         self.begin("munged", "--foreground", "--force", f"--key-file={key}", *[f"--{name}{'' if name == 'socket' else '-file'}={file}" for name, file in parts.items()])
         while not parts["socket"].exists():
@@ -143,7 +146,7 @@ class UnderSlurm(InFolder):
 
     @needs_torch
     def test_a_batch_job_that_is_ended_goes_on_when_it_is_given_again(self):
-        scenario = self.write("s.toml", mlp('name = "ppll"', epochs=40, checkpoint_every=5).replace("repeats = 2", "repeats = 1"))
+        scenario = self.write("s.toml", mlp('name = "ppll"', epochs=400, checkpoint_every=40).replace("repeats = 2", "repeats = 1"))
         log = self.folder / "out/training/ppll.training.json"
         command = ["sh", "-c", f'while [ ! -e "{log}" ]; do sleep 0.05; done; scancel --signal=TERM --name=bubblescope']
         ending = subprocess.Popen(command, env=slurm.variables, preexec_fn=end_with_parent)
@@ -175,12 +178,12 @@ if __name__ == "__main__":
         skipped(why_not())
     if os.geteuid() != 0:
         skipped("slurmd needs root")
-    slurm = None
+    slurm = Slurm()
     try:
-        slurm = Slurm()
-    except RuntimeError as error:
-        skipped(str(error))
-    try:
+        try:
+            slurm.start()
+        except RuntimeError as error:
+            skipped(str(error))
         main()
     finally:
         slurm.end()

@@ -163,6 +163,7 @@ TEST(SpreadOverProcesses, where_nothing_can_be_sent_any_more_the_first_results_a
     auto got = spread_over_processes(world)(10'000, work, world.first() ? options : SpreadOptions{});
     if (!world.first()) return;
     results = std::move(got);
+    EXPECT_EQ(world.why_lost(), "nothing can be sent");  // a lifeline tells the others
     processes.lose("process 0 is gone");
   });
   EXPECT_THAT(thrown, testing::ElementsAre("", "process 0 is gone"));
