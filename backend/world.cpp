@@ -25,9 +25,8 @@ constexpr std::size_t kBurst = 40;  ///< questions about the clock in a row
 constexpr Nanos kClockPeriod = 100 * kMillisecond;
 constexpr Nanos kPollsBeforeSleep = 2 * kMillisecond;  ///< that who waits polls without a break
 constexpr Nanos kShortSleep = 30 * kMicrosecond;
-constexpr Nanos kBusySleep = 100 * kMicrosecond;  ///< while something is under way, which may go in many pieces
-constexpr Nanos kLongSleep = kMillisecond;  ///< while nobody waits; each waking costs a rank some microseconds
-constexpr Nanos kSlowerBy = 8;              ///< a message is noticed late by at most so small a part of the time that it takes
+constexpr Nanos kLongSleep = kMillisecond;  ///< while nobody waits; each waking costs a rank 10 us and more
+constexpr Nanos kSlowerBy = 4;              ///< pauses are so small a part of the time since something moved
 constexpr Nanos kGrace = 3 * kSecond;  ///< for the lifeline, to say which process is lost where the transport fails
 
 }  // namespace
@@ -116,7 +115,7 @@ Nanos World::pause(Nanos longest) {
   if (waiters_ > 0) longest = kShortSleep;
   const bool hurried = hurry_.wait_for(lock, std::chrono::nanoseconds(longest), [this] { return hurried_; });
   hurried_ = false;
-  return hurried ? kShortSleep : std::min(longest + longest / kSlowerBy, transport_->busy() ? kBusySleep : kLongSleep);
+  return hurried ? kShortSleep : std::min(longest + longest / kSlowerBy, kLongSleep);
 }
 
 void World::hurry() {
