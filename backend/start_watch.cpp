@@ -19,8 +19,7 @@
 namespace bubblescope {
 namespace {
 
-/// Tell one job of a launcher from another.
-constexpr std::array kJobVariables{"PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "MASTER_PORT"};
+constexpr std::array kMarks{"PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "MASTER_PORT"};
 
 std::string text_of(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -50,16 +49,18 @@ std::optional<std::string> variable_in(const std::string& environment, const std
   return environment.substr(begin, environment.find('\0', begin) - begin);
 }
 
-bool is_of_this_job(const std::string& environment) {
-  return std::all_of(kJobVariables.begin(), kJobVariables.end(), [&](const char* name) {
-    const char* const mine = std::getenv(name);
-    return variable_in(environment, name) == (mine == nullptr ? std::nullopt : std::optional<std::string>(mine));
-  });
-}
-
 }  // namespace
 
-std::vector<Sibling> siblings(pid_t parent, const std::string& rank_variable) {
+JobMarks job_marks() {
+  JobMarks marks;
+  for (const char* const name : kMarks) {
+    const char* const value = std::getenv(name);
+    marks[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  }
+  return marks;
+}
+
+std::vector<Sibling> siblings(pid_t parent, const std::string& rank_variable, const JobMarks& marks) {
   std::vector<Sibling> found;
   std::error_code error;
   for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
@@ -70,7 +71,8 @@ std::vector<Sibling> siblings(pid_t parent, const std::string& rank_variable) {
     const std::string environment = text_of(process / "environ");
     const auto text = variable_in(environment, rank_variable);
     std::int32_t number = 0;
-    if (!text || std::from_chars(text->data(), text->data() + text->size(), number).ptr != text->data() + text->size() || !is_of_this_job(environment)) continue;
+    if (!text || std::from_chars(text->data(), text->data() + text->size(), number).ptr != text->data() + text->size()) continue;
+    if (!std::ranges::all_of(marks, [&](const auto& mark) { return variable_in(environment, mark.first) == mark.second; })) continue;
     found.push_back({number, status.state == 'T'});
   }
   std::sort(found.begin(), found.end(), [](const Sibling& a, const Sibling& b) { return a.process < b.process; });
@@ -88,7 +90,7 @@ std::optional<std::int32_t> StopCounter::look(const std::vector<Sibling>& all) {
 }
 
 StartWatch::StartWatch(const Launch& launch, std::function<void(const std::string& why)> stopped, std::function<void()> waiting, StartWatchOptions options)
-    : stopped_(std::move(stopped)), waiting_(std::move(waiting)), thread_([this, launch, options] { look(launch, options); }) {}
+    : stopped_(std::move(stopped)), waiting_(std::move(waiting)), thread_([this, launch, marks = job_marks(), options] { look(launch, marks, options); }) {}
 
 StartWatch::~StartWatch() {
   {
@@ -99,7 +101,7 @@ StartWatch::~StartWatch() {
   thread_.join();
 }
 
-void StartWatch::look(const Launch& launch, const StartWatchOptions& options) {
+void StartWatch::look(const Launch& launch, const JobMarks& marks, const StartWatchOptions& options) {
   const pid_t parent = options.parent != 0 ? options.parent : getppid();
   StopCounter counter(options.looks);
   for (std::int32_t looks = 1;; ++looks) {
@@ -107,7 +109,7 @@ void StartWatch::look(const Launch& launch, const StartWatchOptions& options) {
       std::unique_lock lock(mutex_);
       if (wake_.wait_for(lock, options.period, [this] { return over_; })) return;
     }
-    const std::vector<Sibling> all = siblings(parent, launch.rank_variable);
+    const std::vector<Sibling> all = siblings(parent, launch.rank_variable, marks);
     const auto lost = counter.look(all);
     const auto goes = std::find_if(all.begin(), all.end(), [](const Sibling& one) { return !one.stopped; });
     if (goes != all.end() && goes->process != launch.process) continue;  // that one speaks

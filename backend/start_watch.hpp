@@ -27,9 +27,14 @@ struct Sibling {
   bool operator==(const Sibling&) const = default;
 };
 
-/// The children of `parent` that have a number of their own in this environment variable and are of the same job as this process, as
-/// far as launchers' variables tell; by number. Linux' proc(5); where it does not say there are none.
-std::vector<Sibling> siblings(pid_t parent, const std::string& rank_variable);
+/// What tells one job of a launcher from another: variables of the environment, as they are in this process; not set: nullopt.
+using JobMarks = std::map<std::string, std::optional<std::string>>;
+/// Not to be called while another thread, such as MPI's, may change the environment.
+JobMarks job_marks();
+
+/// The children of `parent` that have a number of their own in this environment variable, and these marks; by number.
+/// Linux' proc(5); where it does not say there are none.
+std::vector<Sibling> siblings(pid_t parent, const std::string& rank_variable, const JobMarks& marks);
 
 /// Finds out who will not go on. Counted are looks, not time: where all are stopped together (Ctrl-Z at the launcher) nobody
 /// looks, and nobody is lost when they go on.
@@ -63,7 +68,7 @@ class StartWatch {
   StartWatch& operator=(const StartWatch&) = delete;
 
  private:
-  void look(const Launch& launch, const StartWatchOptions& options);
+  void look(const Launch& launch, const JobMarks& marks, const StartWatchOptions& options);
 
   std::function<void(const std::string& why)> stopped_;
   std::function<void()> waiting_;

@@ -68,8 +68,8 @@ struct MeasureOptions {
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string& what)> progress;  ///< called before each piece of work
   std::function<void()> piece_done;
-  /// Called after rounds, the last one excepted unless kernels follow, with what there would be had it been stopped then: in the first process, and
-  /// so rarely that it takes a small part of the time.
+  /// Called in the first process after rounds that something follows, with what there would be had it been stopped then, and so
+  /// rarely that it takes a small part of the time.
   std::function<void(const MeasuredRun& so_far)> keep;
   World* world = nullptr;  ///< the processes that share the ranks; each calls the same, and the first one gets the results
 };

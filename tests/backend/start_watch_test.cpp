@@ -43,11 +43,11 @@ class StartWatchTest : public testing::Test {
       }
       children_.push_back(child);
     }
-    wait_until([&] { return siblings(getpid(), kVariable).size() == children_.size(); });
+    wait_until([&] { return siblings(getpid(), kVariable, job_marks()).size() == children_.size(); });
   }
   void send(std::size_t child, int sign, bool stopped) {
     kill(children_[child], sign);
-    wait_until([&] { return siblings(getpid(), kVariable).at(child).stopped == stopped; });
+    wait_until([&] { return siblings(getpid(), kVariable, job_marks()).at(child).stopped == stopped; });
   }
   template <typename Condition>
   static void wait_until(const Condition& condition) {
@@ -69,12 +69,12 @@ class StartWatchTest : public testing::Test {
 };
 
 TEST_F(StartWatchTest, finds_what_its_launcher_started_and_what_is_stopped) {
-  EXPECT_THAT(siblings(getpid(), kVariable), IsEmpty());
+  EXPECT_THAT(siblings(getpid(), kVariable, job_marks()), IsEmpty());
   start({0, 3, 12});
   send(1, SIGSTOP, true);
-  EXPECT_THAT(siblings(getpid(), kVariable), ElementsAre(Sibling{0, false}, Sibling{3, true}, Sibling{12, false}));
-  EXPECT_THAT(siblings(getpid(), "BUBBLESCOPE_TEST"), IsEmpty()) << "another variable, which begins likewise";
-  EXPECT_THAT(siblings(getppid(), kVariable), IsEmpty());
+  EXPECT_THAT(siblings(getpid(), kVariable, job_marks()), ElementsAre(Sibling{0, false}, Sibling{3, true}, Sibling{12, false}));
+  EXPECT_THAT(siblings(getpid(), "BUBBLESCOPE_TEST", job_marks()), IsEmpty()) << "another variable, which begins likewise";
+  EXPECT_THAT(siblings(getppid(), kVariable, job_marks()), IsEmpty());
   send(1, SIGCONT, false);
 }
 
@@ -97,9 +97,9 @@ TEST_F(StartWatchTest, the_first_one_that_is_not_stopped_is_told) {
 TEST_F(StartWatchTest, another_job_of_the_same_launcher_is_not_meant) {
   start({0});
   setenv("PMIX_NAMESPACE", "mine", 1);
-  EXPECT_THAT(siblings(getpid(), kVariable), IsEmpty());
+  EXPECT_THAT(siblings(getpid(), kVariable, job_marks()), IsEmpty());
   unsetenv("PMIX_NAMESPACE");
-  EXPECT_THAT(siblings(getpid(), kVariable), ElementsAre(Sibling{0, false}));
+  EXPECT_THAT(siblings(getpid(), kVariable, job_marks()), ElementsAre(Sibling{0, false}));
 }
 
 TEST_F(StartWatchTest, a_long_start_is_told_once_by_the_first_one) {
