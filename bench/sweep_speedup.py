@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+from machine import machine
+
 OVER = "ranks=2:4:8,microbatches=4..64,schedule=all"
 
 
@@ -34,11 +36,6 @@ def seconds(command, expected):
 def quartiles(values):
     first, median, third = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": round(median, 4), "quartiles": [round(first, 4), round(third, 4)]}
-
-
-def processor():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def main():
@@ -64,7 +61,7 @@ def main():
     times = {name: values[1:] for name, values in times.items()}  # the first round warms up
     one = times["one thread"]
     rows = json.loads(expected)["results"]
-    result = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "cpu": processor(), "cores": len(os.sched_getaffinity(0)), "load": [round(load, 1) for load in os.getloadavg()],
+    result = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "machine": machine(),
               "command": " ".join([pathlib.Path(__file__).name, *sys.argv[1:]]), "rows": len(rows), "rounds": args.rounds,
               "results": [{"name": name, "command": " ".join(commands[name]), "seconds": quartiles(values), "speedup": quartiles([a / b for a, b in zip(one, values)])} for name, values in times.items()]}
     print(f"{len(rows)} rows, the same bytes from all; {args.rounds} rounds")

@@ -16,7 +16,6 @@ import argparse
 import datetime
 import json
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+from machine import machine
 
 
 class NotAvailable(Exception):
@@ -49,13 +50,6 @@ def ours(args, schedule):
         report = json.loads(run([args.program, "run", scenario, "--schedule", schedule, "--set", f"training.batch={args.batch}", "--repeats", 1, "--out", folder, "--json"]))
         samples = json.loads((pathlib.Path(folder) / "run.json").read_text())["schedules"][0]["samples"]
     return report["results"][0]["measured"]["iteration_ns"] * 1e-6 * args.batch / samples
-
-
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def main():
@@ -101,7 +95,7 @@ def main():
         results.append({"schedule": schedule, "program": program, "ms_per_batch": statistics.median(found), "quartiles_ms": [first, third], "rounds": len(found), "of_eager": statistics.median(found) / eager})
         print(f"{schedule:17} {program:24} {median:9.1f} ms ({first:.1f} to {third:.1f})  {statistics.median(found) / eager:5.2f} of PyTorch's eager step")
     if args.output:
-        whole = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "command": "bench/peers/compare.py " + " ".join(sys.argv[1:]), "cpu": processor(), "torch": args.torch, "batch": args.batch, "results": results}
+        whole = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "command": "bench/peers/compare.py " + " ".join(sys.argv[1:]), "cpu": machine()["cpu"], "torch": args.torch, "batch": args.batch, "results": results}
         pathlib.Path(args.output).write_text(json.dumps(whole, indent=1) + "\n")
 
 

@@ -17,8 +17,11 @@ import tempfile
 import time
 
 from mpirun import Job, why_not
-from program import PROGRAM, WITH_TORCH, files_of, run
+from program import PROGRAM, SOURCE, WITH_TORCH, files_of, run
 from scenarios import mlp
+
+sys.path.insert(0, str(SOURCE / "bench"))
+from machine import machine
 
 LATEST = 2.5  # seconds after joining: checkpoints bring the next job to where this one was hurt
 LIMIT = 10  # seconds within which all others must have ended
@@ -158,12 +161,6 @@ class Campaign:
                 "slowest_end_s": {name: max(all_of, default=None) for name, all_of in by_signal.items()},
                 "named": sum(bool(kill["message"]) for kill in self.kills), "named_with_op": sum("in op" in kill["message"] for kill in self.kills),
                 "while_starting": sum(kill["phase"] == "starting" for kill in self.kills), "trainings_completed": self.trainings, "problems": self.problems}
-
-
-def machine():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "load": [round(load, 1) for load in os.getloadavg()]}
 
 
 def main():
