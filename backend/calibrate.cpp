@@ -8,9 +8,11 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -22,6 +24,7 @@
 #include "backend/handover.hpp"
 #include "backend/overlap.hpp"
 #include "backend/rehearsal.hpp"
+#include "backend/traffic.hpp"
 #include "backend/transfers.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
@@ -29,7 +32,7 @@
 namespace bubblescope {
 namespace {
 
-/// Of fewer samples quartiles say nothing about the error: those of one are equal.
+/// Of fewer walks quartiles say nothing about the error: those of one are equal.
 constexpr std::size_t kFewestForError = 8;
 
 /// Durations by stage and kind.
@@ -40,11 +43,17 @@ class Samples {
     Op& op = table_[index(sample.stage, sample.kind)];
     op.device.push_back(sample.end - sample.start);
     op.host.push_back(sample.host);
+    auto& [total, count] = op.walks[sample.walk];
+    total += static_cast<double>(sample.end - sample.start);
+    count += 1;
   }
-  Quartiles of(Stage stage, Kind kind) const { return quartiles(table_[index(stage, kind)].device); }
+  OpTimes of(Stage stage, Kind kind) const {
+    const Op& op = table_[index(stage, kind)];
+    return {quartiles(op.device), static_cast<Nanos>(std::llround(fenced_mean(op.means())))};
+  }
   Quartiles host(Stage stage, Kind kind) const { return quartiles(table_[index(stage, kind)].host); }
 
-  /// The largest relative standard error of a median, of the ops that count (CalibrateOptions::noise).
+  /// The largest relative standard error of a mean, of the ops that count (CalibrateOptions::noise).
   double largest_error(std::int32_t ranks) const {
     std::vector<double> totals;
     for (const Op& op : table_) totals.push_back(std::accumulate(op.device.begin(), op.device.end(), 0.0));
@@ -52,10 +61,13 @@ class Samples {
     double largest = 0;
     for (std::size_t i = 0; i < table_.size(); ++i) {
       if (totals[i] * 100 * ranks < total || table_[i].device.empty()) continue;
-      if (table_[i].device.size() < kFewestForError) return std::numeric_limits<double>::infinity();
-      const Quartiles q = quartiles(table_[i].device);
-      const double sigma = 0.7413 * static_cast<double>(q.third - q.first);
-      largest = std::max(largest, 1.2533 * sigma / std::sqrt(static_cast<double>(q.count)) / std::max(1.0, static_cast<double>(q.median)));
+      const std::vector<Weighted> means = table_[i].means();
+      if (means.size() < kFewestForError) return std::numeric_limits<double>::infinity();
+      std::vector<double> plain;
+      for (const Weighted& mean : means) plain.push_back(mean.value);
+      const Fractions q = fraction_quartiles(std::move(plain));
+      const double sigma = 0.7413 * (q.third - q.first);
+      largest = std::max(largest, sigma / std::sqrt(static_cast<double>(means.size())) / std::max(1.0, fenced_mean(means)));
     }
     return largest;
   }
@@ -63,6 +75,13 @@ class Samples {
  private:
   struct Op {
     std::vector<Nanos> device, host;
+    std::map<std::int32_t, std::pair<double, int>> walks;  ///< walk -> total and number of its samples
+
+    std::vector<Weighted> means() const {
+      std::vector<Weighted> means;
+      for (const auto& [walk, samples] : walks) means.push_back({samples.first / samples.second, static_cast<double>(samples.second)});
+      return means;
+    }
   };
   static std::size_t index(Stage stage, Kind kind) { return at(stage) * kKinds + at(static_cast<int>(kind)); }
   std::vector<Op> table_;
@@ -73,9 +92,10 @@ class Calibrator {
   Calibrator(const Program& program, Ranks& ranks, const CalibrateOptions& options)
       : ranks_(ranks), options_(options), stages_(program.stages()), alone_(stages_), busy_(stages_), found_(program.rows.size()) {
     for (Rank r = 0; r < program.ranks(); ++r) rehearsals_.emplace_back(program, r);
+    place_.emplace(ranks.world(), [this] { return place(); });
     if (World* const world = ranks.world()) {
-      world->set_state_source([] { return std::string("it was calibrating"); });
       world->compare_clocks();
+      traffic_.emplace(*world, ranks.codec(), ranks.count());
     }
     groups_ = busy_groups(program.ranks(), options.cores, available_cores());
     std::vector<LaneSpec> lanes;
@@ -140,6 +160,17 @@ class Calibrator {
 
  private:
   bool noisy() const { return std::max(alone_.largest_error(ranks_.count()), busy_.largest_error(ranks_.count())) > options_.noise; }
+
+  /// What this process does, for others; any thread may ask.
+  std::string place() const {
+    std::string text;
+    for (Rank r = ranks_.own().first; r < ranks_.own().last; ++r) {
+      const std::string op = rehearsals_[at(r)].place();
+      if (!op.empty()) text += fmt::format("{}rank {} was calibrating {}", text.empty() ? "" : ", ", r, op);
+    }
+    return text.empty() ? "it was calibrating" : text;
+  }
+
   bool stopped() const { return ranks_.any(options_.stop != nullptr && options_.stop->load()); }
 
   /// A stage's ops were measured in the process that has it.
@@ -184,7 +215,9 @@ class Calibrator {
     result.stopped = stopped();
   }
 
-  std::int32_t walk(Rank rank, Device& device) { return rehearsals_[at(rank)].walk(device, *streams_, rank, first_event_[at(rank)], found_[at(rank)]); }
+  std::int32_t walk(Rank rank, Device& device, const Rehearsal::Sent* sent = nullptr) {
+    return rehearsals_[at(rank)].walk(device, *streams_, rank, first_event_[at(rank)], found_[at(rank)], sent);
+  }
 
   void walk_alone(Rank rank, std::int32_t walks) {
     ranks_.each([&](Rank r, Device& device) {
@@ -241,12 +274,13 @@ class Calibrator {
       if (std::find(own.begin(), own.end(), r) == own.end()) return;
       Overlap::Member member(overlap);
       for (std::int32_t w = 0; w < options_.walks || overlap.goes_on(); ++w) {
-        walk(r, device);
+        walk(r, device, traffic_ && !on_streams_ ? &sent_ : nullptr);
         if (w + 1 == options_.walks) rehearsals_[at(r)].finish(*streams_, found_[at(r)]);  // its walks are done, not only issued
         if (w + 1 >= options_.walks) member.done();
       }
       rehearsals_[at(r)].finish(*streams_, found_[at(r)]);
     });
+    if (traffic_) traffic_->settle();
     const auto [from, to] = overlap.times();
     collect(busy_, from, to);
   }
@@ -271,8 +305,11 @@ class Calibrator {
   std::vector<std::vector<Rank>> groups_;
   Samples alone_;
   Samples busy_;
+  std::optional<Traffic> traffic_;  ///< between processes
+  const Rehearsal::Sent sent_ = [this](const Op& send, const Payload& payload, Rank to) { traffic_->send(send, payload, to); };
   std::vector<std::vector<Sample>> found_;  // rank -> samples of the walk under way
-  std::unique_ptr<Streams> streams_;        // last: its lanes do what the others gave them
+  std::unique_ptr<Streams> streams_;        // its lanes do what the others gave them
+  std::optional<World::Busy> place_;        // first to go: it asks the others
 };
 
 }  // namespace

@@ -99,13 +99,10 @@ std::string places_text(const Program& program, const Plan& plan, std::span<cons
 /// be made: they must not be told anything once they go.
 class Joined {
  public:
-  Joined(World* world, Exchange* exchange, Lifeline::State state) : world_(world), exchange_(exchange) {
-    if (world_ != nullptr) world_->set_state_source(std::move(state));
-  }
+  Joined(World* world, Exchange* exchange, Lifeline::State state) : world_(world), exchange_(exchange), busy_(world, std::move(state)) {}
   ~Joined() {
     if (world_ == nullptr) return;
     world_->watch_clocks(false);
-    world_->set_state_source([] { return std::string("it was between two executions"); });
     exchange_->end();
   }
   Joined(const Joined&) = delete;
@@ -114,6 +111,7 @@ class Joined {
  private:
   World* world_;
   Exchange* exchange_;
+  World::Busy busy_;
 };
 
 /// Whether the execution failed anywhere; every process throws the same.

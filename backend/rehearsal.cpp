@@ -38,11 +38,15 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
     op.kind = kind;
     return op;
   };
+  const auto sending = [&](const Op& op) {
+    const Stage peer = peer_stage(links, op);
+    return Step{.op = op, .to = peer < 0 ? -1 : program.stage_rank[static_cast<std::size_t>(peer)]};
+  };
   std::set<std::tuple<Stage, std::int32_t, Microbatch>> received;
   for (const Op& op : program.rows[static_cast<std::size_t>(rank)]) {
     for (const Op& part : program.parts_of(op)) {
       if (is_recv(part.kind)) continue;  // the op that uses it gets an example
-      Step step{.op = part};
+      Step step = is_send(part.kind) ? sending(part) : Step{.op = part};
       if (part.kind == Kind::ALLREDUCE) step.copies = copies_of(program, links, part.stage);
       if (part.stage < 0) {
         steps_.push_back(std::move(step));
@@ -59,22 +63,23 @@ Rehearsal::Rehearsal(const Program& program, Rank rank) : iterations_(program.it
       steps_.push_back(std::move(step));
       if (communicates) continue;
       const bool goes_on = program.profile != Profile::interlocking || interlocking.goes_on(part);
-      if (part.kind == Kind::F && elsewhere(links.next[stage])) steps_.push_back({.op = as(part, Kind::SEND_F)});
-      if (backward && goes_on && elsewhere(links.previous[stage])) steps_.push_back({.op = as(part, Kind::SEND_B)});
+      if (part.kind == Kind::F && elsewhere(links.next[stage])) steps_.push_back(sending(as(part, Kind::SEND_F)));
+      if (backward && goes_on && elsewhere(links.previous[stage])) steps_.push_back(sending(as(part, Kind::SEND_B)));
     }
   }
 }
 
-std::int32_t Rehearsal::walk(Device& device, Streams& streams, std::int32_t lane, std::int32_t first_event, std::vector<Sample>& samples) {
+std::int32_t Rehearsal::walk(Device& device, Streams& streams, std::int32_t lane, std::int32_t first_event, std::vector<Sample>& samples, const Sent* sent) {
   if (under_way_.size() == 2) collect(streams, samples);
   const std::int32_t events = 2 * static_cast<std::int32_t>(steps_.size());
   const std::int32_t first = first_event + issued_ % 2 * events;
-  Walk walk{first, {}};
+  Walk walk{issued_, first, {}};
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     // A device takes so many kernels ahead, about a thousand, and then its host waits, which is not its own time.
     constexpr std::size_t kAhead = 16;
     if (i >= kAhead) streams.await(first + 2 * static_cast<std::int32_t>(i - kAhead) + 1);
-    walk.host.push_back(issue(steps_[i], device, streams, lane, first + 2 * static_cast<std::int32_t>(i)));
+    step_.store(static_cast<std::int32_t>(i), std::memory_order_relaxed);
+    walk.host.push_back(issue(steps_[i], device, streams, lane, first + 2 * static_cast<std::int32_t>(i), sent));
   }
   ++issued_;
   under_way_.push_back(std::move(walk));
@@ -89,8 +94,14 @@ std::vector<std::int64_t> Rehearsal::message_bytes(Device& device) const {
   return {sizes.begin(), sizes.end()};
 }
 
+std::string Rehearsal::place() const {
+  const std::int32_t step = step_.load(std::memory_order_relaxed);
+  return step < 0 ? "" : cell(steps_[static_cast<std::size_t>(step)].op);
+}
+
 void Rehearsal::finish(Streams& streams, std::vector<Sample>& samples) {
   while (!under_way_.empty()) collect(streams, samples);
+  step_.store(-1, std::memory_order_relaxed);
 }
 
 void Rehearsal::collect(Streams& streams, std::vector<Sample>& samples) {
@@ -107,7 +118,7 @@ void Rehearsal::collect(Streams& streams, std::vector<Sample>& samples) {
       under_way_.clear();
       std::rethrow_exception(failure_);
     }
-    if (op.stage >= 0 && !is_send(op.kind)) samples.push_back({op.stage, op.kind, streams.time(event), streams.time(event + 1), walk.host[i]});
+    if (op.stage >= 0 && !is_send(op.kind)) samples.push_back({op.stage, op.kind, streams.time(event), streams.time(event + 1), walk.host[i], walk.number});
   }
 }
 
@@ -122,7 +133,7 @@ void Rehearsal::attempt(const Step& step, Work work) {
   }
 }
 
-Nanos Rehearsal::issue(const Step& step, Device& device, Streams& streams, std::int32_t lane, std::int32_t event) {
+Nanos Rehearsal::issue(const Step& step, Device& device, Streams& streams, std::int32_t lane, std::int32_t event, const Sent* sent) {
   const std::int32_t walk = issued_;
   const auto inputs = std::make_shared<std::vector<std::pair<Op, Payload>>>();
   streams.submit(lane, [this, &step, &device, walk, inputs] {
@@ -135,15 +146,16 @@ Nanos Rehearsal::issue(const Step& step, Device& device, Streams& streams, std::
   });
   const Nanos begun = steady_now();
   streams.record(lane, event);
-  streams.submit(lane, [this, &step, &device, walk, inputs] { attempt(step, [&] { run(step, device, *inputs, walk); }); });
+  streams.submit(lane, [this, &step, &device, walk, inputs, sent] { attempt(step, [&] { run(step, device, *inputs, walk, sent); }); });
   streams.record(lane, event + 1);
   return steady_now() - begun;
 }
 
-void Rehearsal::run(const Step& step, Device& device, std::vector<std::pair<Op, Payload>>& inputs, std::int32_t walk) {
+void Rehearsal::run(const Step& step, Device& device, std::vector<std::pair<Op, Payload>>& inputs, std::int32_t walk, const Sent* sent) {
   const Op op = numbered(step.op, walk);
   if (is_send(op.kind)) {
-    device.output(op);
+    const Payload payload = device.output(op);
+    if (sent != nullptr && step.to >= 0) (*sent)(op, payload, step.to);
   } else if (is_collective(op.kind)) {
     device.reduced(op, std::vector<Payload>(step.copies, device.contribution(op)));
   } else {

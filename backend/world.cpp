@@ -82,6 +82,14 @@ void World::watch(std::string name, LifelineOptions options) {
   has_lifeline_ = true;
 }
 
+World::Busy::Busy(World* world, Lifeline::State state) : world_(world) {
+  if (world_ != nullptr) world_->set_state_source(std::move(state));
+}
+
+World::Busy::~Busy() {
+  if (world_ != nullptr) world_->set_state_source([] { return std::string("it was between two executions"); });
+}
+
 void World::set_state_source(Lifeline::State state) {
   if (lifeline_) lifeline_->set_state_source(std::move(state));
 }

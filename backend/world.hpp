@@ -123,6 +123,18 @@ class World {
   void watch(std::string name, LifelineOptions options = {});
   /// Where to ask what this process does (Lifeline::set_state_source).
   void set_state_source(Lifeline::State state);
+  /// While it lives, `state` says what this process does; afterwards it is between two executions.
+  class Busy {
+   public:
+    /// `world` may be null: nobody asks.
+    Busy(World* world, Lifeline::State state);
+    ~Busy();
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    World* world_;
+  };
   /// This process ends because of an error; the others are lost with that reason. `refused`: its input was wrong.
   void end_early(const std::string& why, bool refused = false);
   /// Once a process is lost: whether it ended early because its input was wrong.

@@ -77,10 +77,10 @@ int calibrate_in(Job& job, const Options& options, const Scenario& scenario, con
     fmt::print("{}", profile_to_json(result.profile));
   } else {
     for (const Measurement& measurement : result.profile.measurements) {
-      Table table{{{"stage", Align::right}, {"op", Align::left}, {"alone", Align::right}, {"± spread", Align::right}, {"busy", Align::right}, {"± spread", Align::right}, {"busy/alone", Align::right}, {"samples", Align::right}, {"host", Align::right}}, {}};
+      Table table{{{"stage", Align::right}, {"op", Align::left}, {"alone", Align::right}, {"± spread", Align::right}, {"mean", Align::right}, {"busy", Align::right}, {"± spread", Align::right}, {"mean", Align::right}, {"busy/alone", Align::right}, {"samples", Align::right}, {"host", Align::right}}, {}};
       for (const MeasuredOp& op : measurement.ops) {
-        table.rows.push_back({std::to_string(op.stage), std::string(mnemonic(op.kind)), format_duration(op.alone.median), format_duration(op.alone.spread()),
-                              op.busy.count ? format_duration(op.busy.median) : "-", op.busy.count ? format_duration(op.busy.spread()) : "-",
+        table.rows.push_back({std::to_string(op.stage), std::string(mnemonic(op.kind)), format_duration(op.alone.median), format_duration(op.alone.spread()), format_duration(op.alone.expected()),
+                              op.busy.count ? format_duration(op.busy.median) : "-", op.busy.count ? format_duration(op.busy.spread()) : "-", op.busy.count ? format_duration(op.busy.expected()) : "-",
                               op.busy.count ? fmt::format("{:.2f}", op.busy_factor()) : "-", std::to_string(op.alone.count), op.host.count ? format_duration(op.host.median) : ""});
       }
       fmt::print("{} ({} samples per microbatch)\n{}\n", measurement.schedule, measurement.samples, to_text(without_empty_columns(table)));

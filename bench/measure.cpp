@@ -28,10 +28,17 @@ constexpr std::int32_t kCalibrations = 6;
 /// Keeping what there is so far takes at most one part in so many of the time.
 constexpr Nanos kKeepShare = 20;
 
+/// A round's iteration time and share of idle time.
+struct RoundNumbers {
+  Nanos measured = 0, predicted = 0;
+  double measured_idle = 0, predicted_idle = 0;
+};
+
 /// One experiment's raw results, a value per round.
 struct Rounds {
   std::vector<Calibration> calibrations;
   std::vector<Timeline> timelines;
+  std::vector<RoundNumbers> numbers;  ///< of the first rounds, once they were asked for
   std::int32_t next_iteration = 0;
   double loss = 0;                                ///< newest of the last rank
   std::vector<std::shared_ptr<const void>> state; ///< rank -> snapshot, so that training goes on
@@ -310,14 +317,18 @@ class Session {
   void collect_runs(std::size_t e, std::size_t complete, const Network& network, Measured& measured) {
     const Experiment& experiment = experiments_[e];
     measured.predicted = predict(experiment, measured.calibration, network);
-    for (std::size_t round = 0; round < complete; ++round) {
+    std::vector<RoundNumbers>& numbers = rounds_[e].numbers;
+    for (std::size_t round = numbers.size(); round < complete; ++round) {
       const Bubbles observed = bubbles(rounds_[e].timelines[round]);
-      measured.iteration_repeats.push_back(observed.period);
-      measured.idle_repeats.push_back(observed.idle_fraction);
       const std::span<const Calibration> own(&rounds_[e].calibrations[round], 1);
       const Bubbles expected = predict(experiment, pool_ops(empty_measurement(experiment), own), pool_network(own)).bubbles;
-      measured.predicted_repeats.push_back(expected.period);
-      measured.predicted_idle_repeats.push_back(expected.idle_fraction);
+      numbers.push_back({observed.period, expected.period, observed.idle_fraction, expected.idle_fraction});
+    }
+    for (const RoundNumbers& round : numbers) {
+      measured.iteration_repeats.push_back(round.measured);
+      measured.idle_repeats.push_back(round.measured_idle);
+      measured.predicted_repeats.push_back(round.predicted);
+      measured.predicted_idle_repeats.push_back(round.predicted_idle);
     }
     measured.iteration = quartiles(measured.iteration_repeats);
     const std::vector<Nanos>& periods = measured.iteration_repeats;

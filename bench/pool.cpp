@@ -21,6 +21,14 @@ Quartiles pooled(const std::vector<Quartiles>& rounds) {
   return {quartiles(first).median, quartiles(median).median, quartiles(third).median, count};
 }
 
+OpTimes pooled(const std::vector<OpTimes>& rounds) {
+  std::vector<Nanos> means;
+  for (const OpTimes& times : rounds) {
+    if (times.count > 0) means.push_back(times.expected());
+  }
+  return {pooled(std::vector<Quartiles>(rounds.begin(), rounds.end())), quartiles(means).median};
+}
+
 template <typename Measured>
 std::vector<MeasuredTransfer> by_size(std::span<const Measured> all, std::vector<MeasuredTransfer> Measured::* which) {
   std::map<std::int64_t, std::vector<Quartiles>> times;
@@ -49,7 +57,8 @@ void pool_transfers(std::span<const Measured> all, Network& network) {
 
 Measurement pool_ops(Measurement measurement, std::span<const Calibration> rounds) {
   struct Lists {
-    std::vector<Quartiles> alone, busy, host;
+    std::vector<OpTimes> alone, busy;
+    std::vector<Quartiles> host;
     std::int32_t launches = 0;
   };
   std::map<std::pair<Stage, Kind>, Lists> ops;

@@ -25,6 +25,12 @@ Json to_json(const Quartiles& q) {
   return {{"first", q.first}, {"median", q.median}, {"third", q.third}, {"count", q.count}};
 }
 
+Json to_json(const OpTimes& times) {
+  Json json = to_json(static_cast<const Quartiles&>(times));
+  if (times.mean > 0) json["mean"] = times.mean;
+  return json;
+}
+
 Quartiles read_quartiles(const JsonReader& reader) {
   Quartiles q;
   q.first = reader.at("first").number(0, kLongest);
@@ -32,6 +38,12 @@ Quartiles read_quartiles(const JsonReader& reader) {
   q.third = reader.at("third").number(q.median, kLongest);
   q.count = reader.at("count").number(0);
   return q;
+}
+
+OpTimes read_times(const JsonReader& reader) {
+  OpTimes times{read_quartiles(reader)};
+  if (reader.has("mean")) times.mean = reader.at("mean").number(0, kLongest);
+  return times;
 }
 
 Json transfers_json(const std::vector<MeasuredTransfer>& transfers) {
@@ -58,8 +70,8 @@ Measurement read_measurement(const JsonReader& reader) {
     const auto kind = kind_from_mnemonic(item.at("kind").text());
     if (!kind) item.at("kind").refuse("the name of an op's kind, such as F, B or LB");
     op.kind = *kind;
-    op.alone = read_quartiles(item.at("alone"));
-    op.busy = read_quartiles(item.at("busy"));
+    op.alone = read_times(item.at("alone"));
+    op.busy = read_times(item.at("busy"));
     op.launches = static_cast<std::int32_t>(item.at("launches").number(0, std::numeric_limits<std::int32_t>::max()));
     if (item.has("host")) op.host = read_quartiles(item.at("host"));
     measurement.ops.push_back(op);
@@ -70,8 +82,8 @@ Measurement read_measurement(const JsonReader& reader) {
 }  // namespace
 
 double MeasuredOp::busy_factor() const {
-  if (busy.count == 0 || busy.median <= 0 || alone.median <= 0) return 1.0;
-  return static_cast<double>(busy.median) / static_cast<double>(alone.median);
+  if (busy.count == 0 || busy.expected() <= 0 || alone.expected() <= 0) return 1.0;
+  return static_cast<double>(busy.expected()) / static_cast<double>(alone.expected());
 }
 
 Link fit_link(std::span<const MeasuredTransfer> transfers) {
@@ -113,7 +125,7 @@ void join_ranks(Cluster& cluster, const Link& across, Nanos inside, std::int32_t
 
 StageCosts stage_costs(const Measurement& measurement) {
   StageCosts costs(measurement.stages);
-  const auto cost = [](const MeasuredOp& op) { return OpCost{op.alone.median, op.busy_factor(), op.alone.spread(), op.launches, op.host.median}; };
+  const auto cost = [](const MeasuredOp& op) { return OpCost{op.alone.expected(), op.busy_factor(), op.alone.spread(), op.launches, op.host.median}; };
   for (const MeasuredOp& op : measurement.ops) {
     if (op.kind == Kind::F) costs.at(op.stage, Kind::R) = cost(op);
   }

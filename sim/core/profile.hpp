@@ -16,16 +16,25 @@
 
 namespace bubblescope {
 
+/// How long an op took.
+struct OpTimes : Quartiles {
+  Nanos mean = 0;  ///< of walks of the row, each of which counts with its mean (fenced_mean); 0: not known
+
+  /// What an op takes in a row of many: the mean, as times add up; the median where that is all that is known.
+  Nanos expected() const { return mean > 0 ? mean : median; }
+  friend bool operator==(const OpTimes&, const OpTimes&) = default;
+};
+
 /// One (stage, kind) as it was measured.
 struct MeasuredOp {
   Stage stage = 0;
   Kind kind = Kind::F;
-  Quartiles alone;  ///< with the other ranks idle
-  Quartiles busy;   ///< with as many other ranks at work as have cores of their own; count 0: not measured
+  OpTimes alone;  ///< with the other ranks idle
+  OpTimes busy;   ///< with as many other ranks at work as have cores of their own; count 0: not measured
   std::int32_t launches = 0;
   Quartiles host{};         ///< time the host needed to issue it, with the others at work; count 0: it does not issue
 
-  /// Busy median over alone median; 1 where either is unknown.
+  /// What it is expected to take busy over alone; 1 where either is unknown.
   double busy_factor() const;
   friend bool operator==(const MeasuredOp&, const MeasuredOp&) = default;
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace bubblescope {
 
@@ -30,6 +31,19 @@ Quartiles quartiles(std::vector<Nanos> values) {
     return values[below] + static_cast<Nanos>(std::llround(weight * static_cast<double>(values[above] - values[below])));
   };
   return {at(0.25), at(0.5), at(0.75), static_cast<std::int64_t>(values.size())};
+}
+
+double fenced_mean(std::span<const Weighted> values) {
+  std::vector<double> plain;
+  for (const Weighted& one : values) plain.push_back(one.value);
+  const Fractions q = fraction_quartiles(std::move(plain));
+  const double reach = 3 * (q.third - q.first);
+  double sum = 0, weights = 0;
+  for (const Weighted& one : values) {
+    sum += one.weight * std::clamp(one.value, q.first - reach, q.third + reach);
+    weights += one.weight;
+  }
+  return weights > 0 ? sum / weights : 0;
 }
 
 Fractions fraction_quartiles(std::vector<double> values) {

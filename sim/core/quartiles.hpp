@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "sim/core/time.hpp"
@@ -21,6 +22,17 @@ struct Quartiles {
 
 /// Quartiles of `values` (in any order); values between two samples are interpolated linearly.
 Quartiles quartiles(std::vector<Nanos> values);
+
+/// A value, and how many samples it stands for.
+struct Weighted {
+  double value = 0;
+  double weight = 1;
+};
+
+/// The weighted mean of `values`, where those farther than three interquartile ranges beyond the quartiles (Tukey's
+/// outer fences) count as if they lay there: a sum's expectation is that of the means, not of the medians, but one
+/// freeze of the machine must not be all there is to a mean. 0 where there are none.
+double fenced_mean(std::span<const Weighted> values);
 
 struct Fractions {
   double first = 0, median = 0, third = 0;

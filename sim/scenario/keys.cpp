@@ -315,7 +315,7 @@ std::vector<Key> make_keys() {
       row<Run<&RunConfig::repeats>>({.section = "run", .name = "repeats", .type = integer, .minimum = 1,
           .maximum = 1e4, .meaning = "How often calibration and runs follow each other; medians are reported."}),
       row<Run<&RunConfig::noise>>({.section = "run", .name = "noise", .type = number, .minimum = 0, .maximum = 1,
-          .meaning = "Each calibration goes on until the standard error of every op's median, relative to it, is this small "
+          .meaning = "Each calibration goes on until the standard error of every op's mean, relative to it, is this small "
                      "(`0.005`: half a percent); ops that take less than a hundredth of the walk do not count. 0: a "
                      "fixed number of rounds."}),
       row<Run<&RunConfig::calibrate_for>>({.section = "run", .name = "calibrate_for", .type = duration, .minimum = 0,

@@ -116,7 +116,7 @@ struct RunConfig {
   std::int64_t iterations = 10;  ///< measured iterations per repetition
   std::int64_t warmup = 2;
   std::int64_t repeats = 5;      ///< calibration and runs interleaved this many times
-  double noise = 0;              ///< relative error of medians that a calibration goes on for; 0: it does not
+  double noise = 0;              ///< relative error of means that a calibration goes on for; 0: it does not
   Nanos calibrate_for = 15 * kSecond;  ///< at most, where it does
   double steal = 1;              ///< part of a core's time that other guests of the host may take; where they take more, once more
   bool kernels = false;          ///< record kernels in one more run of every schedule

@@ -19,6 +19,7 @@
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/backend/virtual_run.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 namespace {
@@ -60,7 +61,7 @@ void expect_same_over_processes(const Program& program, const StageCosts& costs,
 
 // Source of the figures: tests/data/oracles/channel_modes.csv, an evaluator independent of this project.
 TEST(Channels, pipelines_take_the_oracles_time_in_every_channel_mode) {
-  const std::string folder = std::string(BUBBLESCOPE_SOURCE_DIR) + "/tests/data/oracles/";
+  const std::string folder = (source_dir() / "tests/data/oracles/").string();
   std::ifstream table(folder + "channel_modes.csv");
   ASSERT_TRUE(table);
   std::string line;

@@ -12,10 +12,14 @@ Quartiles around(Nanos median) { return {median - 10, median, median + 10, 5}; }
 
 TEST(PoolOps, takes_the_median_round_of_device_and_host_times) {
   std::vector<Calibration> rounds(3);
-  for (std::size_t i = 0; i < 3; ++i) rounds[i].ops = {{0, Kind::F, around(100 * (static_cast<Nanos>(i) + 1)), {}, 0, around(20)}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Nanos median = 100 * (static_cast<Nanos>(i) + 1);
+    rounds[i].ops = {{0, Kind::F, {around(median), median + 7}, {}, 0, around(20)}, {0, Kind::B, {around(median)}, {}, 0}};
+  }
   const Measurement pooled = pool_ops({"s", 1, 1, {}}, rounds);
-  ASSERT_EQ(pooled.ops.size(), 1u);
-  EXPECT_EQ(pooled.ops[0].alone, (Quartiles{190, 200, 210, 15}));
+  ASSERT_EQ(pooled.ops.size(), 2u);
+  EXPECT_EQ(pooled.ops[0].alone, (OpTimes{{190, 200, 210, 15}, 207}));
+  EXPECT_EQ(pooled.ops[1].alone.expected(), 200);
   EXPECT_EQ(pooled.ops[0].busy.count, 0);
   EXPECT_EQ(pooled.ops[0].host.median, 20);
 }

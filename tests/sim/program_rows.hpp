@@ -10,6 +10,7 @@
 
 #include "sim/core/psched.hpp"
 #include "sim/lower/torch_csv.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 
@@ -40,7 +41,7 @@ inline Program program_of(const std::vector<std::string>& rows, const std::strin
 }
 
 /// The oracle files' folder.
-inline std::filesystem::path oracles() { return std::filesystem::path(BUBBLESCOPE_SOURCE_DIR) / "tests/data/oracles"; }
+inline std::filesystem::path oracles() { return source_dir() / "tests/data/oracles"; }
 
 inline std::string text_of(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);

@@ -32,8 +32,29 @@ TEST(Quartiles, of_numbers_that_are_no_times_are_not_rounded) {
   EXPECT_DOUBLE_EQ(four.third, 0.325);
 }
 
+TEST(FencedMean, is_the_weighted_mean_where_nothing_is_far_off) {
+  EXPECT_EQ(fenced_mean({}), 0);
+  EXPECT_DOUBLE_EQ(fenced_mean(std::vector<Weighted>{{10}, {20}, {60}}), 30);
+  EXPECT_DOUBLE_EQ(fenced_mean(std::vector<Weighted>{{10, 3}, {20, 1}}), 12.5);
+}
+
+// Quartiles 11 and 13 (positions 2 and 6 of nine): what lies beyond 5 and 19 counts as if it lay there.
+TEST(FencedMean, what_lies_beyond_the_outer_fences_counts_as_if_it_lay_on_them) {
+  const std::vector<Weighted> values{{1000}, {10}, {11}, {11}, {12}, {13}, {13}, {14}, {-1000}};
+  EXPECT_DOUBLE_EQ(fenced_mean(values), (19 + 10 + 11 + 11 + 12 + 13 + 13 + 14 + 5) / 9.0);
+}
+
+TEST(OpTimes, the_mean_is_expected_and_where_it_is_not_known_the_median) {
+  EXPECT_EQ((OpTimes{{90, 100, 110, 5}, 104}).expected(), 104);
+  EXPECT_EQ((OpTimes{{90, 100, 110, 5}}).expected(), 100);
+}
+
 TEST(MeasuredOp, busy_factor_is_busy_over_alone_where_both_are_known) {
   MeasuredOp op{0, Kind::F, {90, 100, 110, 5}, {110, 125, 140, 5}, 0};
+  EXPECT_DOUBLE_EQ(op.busy_factor(), 1.25);
+  op.busy.mean = 130;
+  EXPECT_DOUBLE_EQ(op.busy_factor(), 1.3);
+  op.alone.mean = 104;
   EXPECT_DOUBLE_EQ(op.busy_factor(), 1.25);
   op.busy.count = 0;
   EXPECT_DOUBLE_EQ(op.busy_factor(), 1.0);
@@ -57,7 +78,7 @@ CostProfile example() {
   profile.transfers = {{1024, {12'000, 12'400, 13'000, 20}}, {1 << 26, {2'600'000, 2'696'000, 2'800'000, 19}}};
   profile.sync = 23'456;
   profile.measurements = {{"ppll", 32, 2, {{0, Kind::F, {90, 100, 130, 20}, {110, 150, 160, 18}, 3}, {1, Kind::LB, {1, 2, 3, 4}, {}, 0}}},
-                          {"ppll", 64, 2, {{0, Kind::F, {190, 200, 210, 20}, {}, 3}}},
+                          {"ppll", 64, 2, {{0, Kind::F, {{185, 190, 210, 20}, 200}, {}, 3}}},
                           {"gpipe", 32, 2, {{1, Kind::B, {5, 6, 7, 8}, {6, 7, 8, 9}, 0}}}};
   profile.measurements.back().ops.back().host = {2, 3, 4, 8};
   return profile;
@@ -91,7 +112,7 @@ TEST(CostProfile, survives_a_round_trip_through_its_file) {
   std::filesystem::remove_all(file.parent_path());
 }
 
-TEST(CostProfile, gives_medians_busy_factors_and_spreads_of_one_schedule_by_size) {
+TEST(CostProfile, gives_expected_times_busy_factors_and_spreads_of_one_schedule_by_size) {
   const Costs costs = costs_of(example(), "ppll");
   ASSERT_EQ(costs.by_size.size(), 2u);
   const OpCost& cost = costs.by_size.at(32).at(0, Kind::F);

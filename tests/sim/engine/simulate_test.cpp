@@ -17,6 +17,7 @@
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/sim/engine/simulated.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 namespace {
@@ -104,7 +105,7 @@ struct Row {
 };
 
 std::vector<Row> oracle_rows() {
-  std::ifstream in(std::string(BUBBLESCOPE_SOURCE_DIR) + "/tests/data/oracles/schedules.csv");
+  std::ifstream in(source_dir() / "tests/data/oracles/schedules.csv");
   EXPECT_TRUE(in.good());
   std::string line;
   std::getline(in, line);

@@ -13,13 +13,14 @@
 #include "sim/engine/simulate.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 namespace {
 
 using testing::HasSubstr;
 
-const std::filesystem::path kScenarios = std::filesystem::path(BUBBLESCOPE_SOURCE_DIR) / "scenarios";
+const std::filesystem::path kScenarios = source_dir() / "scenarios";
 
 std::vector<Experiment> build_experiments(const Scenario& scenario) {
   std::vector<Experiment> experiments;
@@ -183,7 +184,7 @@ TEST(Build, a_profile_gives_durations_and_the_link_and_the_model_the_bytes) {
   profile.link_latency = 3'000;
   profile.sync = 4'000;
   const auto measured = [](Stage stage, Nanos median) {
-    return MeasuredOp{.stage = stage, .kind = Kind::F, .alone = {.first = median, .median = median, .third = median, .count = 1},
+    return MeasuredOp{.stage = stage, .kind = Kind::F, .alone = {median, median, median, 1},
                       .busy = {}, .launches = 0};
   };
   profile.measurements = {{.schedule = "gpipe", .samples = 64, .stages = 2, .ops = {measured(0, 111), measured(1, 222)}}};

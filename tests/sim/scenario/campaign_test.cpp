@@ -11,6 +11,7 @@
 #include "sim/engine/simulate.hpp"
 #include "sim/scenario/build.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 namespace {
@@ -63,7 +64,7 @@ TEST_F(CampaignFile, mistakes_name_line_and_what_was_expected) {
 }
 
 TEST(ShippedCampaign, every_entry_builds_simulates_and_has_the_schedules_that_goals_name) {
-  const CampaignConfig plan = read_campaign_file(std::filesystem::path(BUBBLESCOPE_SOURCE_DIR) / "scenarios/h200/campaign.toml");
+  const CampaignConfig plan = read_campaign_file(source_dir() / "scenarios/h200/campaign.toml");
   EXPECT_GE(plan.entries.size(), 13u);
   for (const CampaignEntry& entry : plan.entries) {
     const Scenario scenario = read_scenario(entry.file, entry.overrides);

@@ -9,11 +9,12 @@
 
 #include "sim/scenario/keys.hpp"
 #include "sim/scenario/scenario.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 namespace {
 
-const std::filesystem::path kReadme = std::filesystem::path(BUBBLESCOPE_SOURCE_DIR) / "scenarios" / "README.md";
+const std::filesystem::path kReadme = source_dir() / "scenarios" / "README.md";
 constexpr std::string_view kBegin = "<!-- begin of the key reference -->\n";
 constexpr std::string_view kEnd = "<!-- end of the key reference -->\n";
 

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "sim/core/error.hpp"
+#include "tests/source_dir.hpp"
 
 namespace bubblescope {
 namespace {
@@ -194,7 +195,7 @@ TEST(Scenario, a_schedule_needs_a_name_and_a_scenario_a_schedule) {
 
 TEST(Scenario, a_damaged_text_is_read_or_refused_with_its_file_and_nothing_else_happens) {
   std::ostringstream demo;
-  demo << std::ifstream(std::filesystem::path(BUBBLESCOPE_SOURCE_DIR) / "scenarios" / "demo.toml").rdbuf();
+  demo << std::ifstream(source_dir() / "scenarios" / "demo.toml").rdbuf();
   const std::string text = demo.str();
   ASSERT_FALSE(text.empty());
   EXPECT_TRUE(rc::check([&] {
@@ -222,7 +223,7 @@ TEST(Scenario, a_file_that_cannot_be_read_is_told) {
     return {};
   };
   EXPECT_THAT(missing("no-such-folder/a.toml"), StartsWith("no-such-folder/a.toml: cannot be read; expected"));
-  EXPECT_THAT(missing(BUBBLESCOPE_SOURCE_DIR), HasSubstr("is a folder; expected"));
+  EXPECT_THAT(missing(source_dir().string()), HasSubstr("is a folder; expected"));
 }
 
 TEST(Scenario, a_file_is_read_verbatim) {

@@ -1,0 +1,8 @@
+// The one file of the tests that knows the path: all others compile to the same in every checkout.
+#include "tests/source_dir.hpp"
+
+namespace bubblescope {
+
+std::filesystem::path source_dir() { return BUBBLESCOPE_SOURCE_DIR; }
+
+}  // namespace bubblescope
