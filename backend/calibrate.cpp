@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <deque>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -32,7 +33,7 @@
 namespace bubblescope {
 namespace {
 
-/// Of fewer walks quartiles say nothing about the error: those of one are equal.
+/// Of fewer walks the spread says little about the error; that of one is 0.
 constexpr std::size_t kFewestForError = 8;
 
 /// Durations by stage and kind.
@@ -45,11 +46,11 @@ class Samples {
     op.host.push_back(sample.host);
     auto& [total, count] = op.walks[sample.walk];
     total += static_cast<double>(sample.end - sample.start);
-    count += 1;
+    ++count;
   }
   OpTimes of(Stage stage, Kind kind) const {
     const Op& op = table_[index(stage, kind)];
-    return {quartiles(op.device), static_cast<Nanos>(std::llround(fenced_mean(op.means())))};
+    return {quartiles(op.device), static_cast<Nanos>(std::llround(fenced_mean(op.means()).value))};
   }
   Quartiles host(Stage stage, Kind kind) const { return quartiles(table_[index(stage, kind)].host); }
 
@@ -61,13 +62,10 @@ class Samples {
     double largest = 0;
     for (std::size_t i = 0; i < table_.size(); ++i) {
       if (totals[i] * 100 * ranks < total || table_[i].device.empty()) continue;
-      const std::vector<Weighted> means = table_[i].means();
+      const std::vector<double> means = table_[i].means();
       if (means.size() < kFewestForError) return std::numeric_limits<double>::infinity();
-      std::vector<double> plain;
-      for (const Weighted& mean : means) plain.push_back(mean.value);
-      const Fractions q = fraction_quartiles(std::move(plain));
-      const double sigma = 0.7413 * (q.third - q.first);
-      largest = std::max(largest, sigma / std::sqrt(static_cast<double>(means.size())) / std::max(1.0, fenced_mean(means)));
+      const FencedMean mean = fenced_mean(means);
+      largest = std::max(largest, mean.error / std::max(1.0, mean.value));
     }
     return largest;
   }
@@ -77,9 +75,9 @@ class Samples {
     std::vector<Nanos> device, host;
     std::map<std::int32_t, std::pair<double, int>> walks;  ///< walk -> total and number of its samples
 
-    std::vector<Weighted> means() const {
-      std::vector<Weighted> means;
-      for (const auto& [walk, samples] : walks) means.push_back({samples.first / samples.second, static_cast<double>(samples.second)});
+    std::vector<double> means() const {
+      std::vector<double> means;
+      for (const auto& [walk, samples] : walks) means.push_back(samples.first / samples.second);
       return means;
     }
   };
@@ -274,7 +272,7 @@ class Calibrator {
       if (std::find(own.begin(), own.end(), r) == own.end()) return;
       Overlap::Member member(overlap);
       for (std::int32_t w = 0; w < options_.walks || overlap.goes_on(); ++w) {
-        walk(r, device, traffic_ && !on_streams_ ? &sent_ : nullptr);
+        walk(r, device, traffic_ ? &sent_ : nullptr);
         if (w + 1 == options_.walks) rehearsals_[at(r)].finish(*streams_, found_[at(r)]);  // its walks are done, not only issued
         if (w + 1 >= options_.walks) member.done();
       }
@@ -285,11 +283,17 @@ class Calibrator {
     collect(busy_, from, to);
   }
 
-  /// Takes over what began and ended in [from, to].
+  /// Takes over the walks that lay in [from, to] for three quarters of their time or more: all of their ops or none, as
+  /// ops at the beginning of a walk differ from those at its end.
   void collect(Samples& into, Nanos from, Nanos to) {
     for (auto& samples : found_) {
-      for (const Sample& sample : samples) {
-        if (sample.start >= from && sample.end <= to) into.add(sample);
+      for (auto walk = samples.begin(); walk != samples.end();) {
+        const auto next = std::find_if(walk, samples.end(), [&](const Sample& sample) { return sample.walk != walk->walk; });
+        const Nanos start = walk->start, end = std::prev(next)->end;
+        const bool counts = std::min(end, to) - std::max(start, from) >= (end - start) / 4 * 3;
+        for (; walk != next; ++walk) {
+          if (counts) into.add(*walk);
+        }
       }
       samples.clear();
     }
@@ -309,7 +313,7 @@ class Calibrator {
   const Rehearsal::Sent sent_ = [this](const Op& send, const Payload& payload, Rank to) { traffic_->send(send, payload, to); };
   std::vector<std::vector<Sample>> found_;  // rank -> samples of the walk under way
   std::unique_ptr<Streams> streams_;        // its lanes do what the others gave them
-  std::optional<World::Busy> place_;        // first to go: it asks the others
+  std::optional<World::Activity> place_;        // first to go: it asks the others
 };
 
 }  // namespace

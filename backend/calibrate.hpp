@@ -14,11 +14,10 @@ namespace bubblescope {
 
 struct CalibrateOptions {
   std::int32_t rounds = 5;   ///< of alone and busy, in turns, so that the machine's drift hits both
-  /// More rounds follow until the means are known that well, or for so long: the standard error of the mean, relative
-  /// to it, of every op that takes a hundredth of an average rank's time or more. 0: no more rounds. Samples are walks
-  /// of the row, each with the mean of its ops of the kind, as ops of one walk differ with their place in it. The
-  /// standard error of the mean of n is sigma / sqrt(n), and sigma 0.7413 interquartile ranges. Of fewer than eight it is
-  /// not known.
+  /// More rounds follow until the means are known that well, or for so long: the standard error of the mean
+  /// (fenced_mean), relative to it, of every op that takes a hundredth of an average rank's time or more. 0: no more
+  /// rounds. Samples are walks of the row, each with the mean of its ops of the kind, as ops of one walk differ with their
+  /// place in it. Of fewer than eight it is not known.
   double noise = 0;
   Nanos longest = 15 * kSecond;  ///< for all rounds, where `noise` asks for more; and on streams for messages
   std::int32_t walks = 1;    ///< of a rank's row per round
@@ -39,9 +38,9 @@ struct Calibration {
 
 /// Measures `program`, with or without sends and receives: every rank walks its own row with example
 /// inputs in place of what it would receive. Alone: one rank after another, the rest parked. Busy: as
-/// many ranks at once as have cores of their own, in rotating groups; only samples taken while the whole
-/// group was at work count; what ranks send to other processes goes there then, and nobody waits for it (on streams it
-/// does not). The first walks, alone and together, are not counted. What an op takes includes the
+/// many ranks at once as have cores of their own, in rotating groups; only walks that nearly all the time had the whole group
+/// at work count. Meanwhile what ranks send to other processes goes there, as far as the link takes it, and nobody waits for
+/// it. The first walks, alone and together, are not counted. What an op takes includes the
 /// hand-over of its input to the device; SYNC is what the device does for its contribution and the sum,
 /// ALLREDUCE likewise, as if the other copies contributed the same.
 /// The devices train on the examples meanwhile; afterwards their state is what it was before. Over processes all of

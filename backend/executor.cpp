@@ -99,7 +99,7 @@ std::string places_text(const Program& program, const Plan& plan, std::span<cons
 /// be made: they must not be told anything once they go.
 class Joined {
  public:
-  Joined(World* world, Exchange* exchange, Lifeline::State state) : world_(world), exchange_(exchange), busy_(world, std::move(state)) {}
+  Joined(World* world, Exchange* exchange, Lifeline::State state) : world_(world), exchange_(exchange), activity_(world, std::move(state)) {}
   ~Joined() {
     if (world_ == nullptr) return;
     world_->watch_clocks(false);
@@ -111,7 +111,7 @@ class Joined {
  private:
   World* world_;
   Exchange* exchange_;
-  World::Busy busy_;
+  World::Activity activity_;
 };
 
 /// Whether the execution failed anywhere; every process throws the same.

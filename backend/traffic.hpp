@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "backend/payload_codec.hpp"
 #include "backend/world.hpp"
@@ -13,7 +14,7 @@ namespace bubblescope {
 /// Every process makes one, in the same order, and each takes in what the others send.
 class Traffic {
  public:
-  /// A process has at most so many messages under way; more than a link can carry would pile up.
+  /// A process has at most so many messages to another under way; more than a link can carry would pile up.
   static constexpr std::int32_t kMost = 2;
 
   /// Both must outlive this. `ranks`: of all processes together.
@@ -22,20 +23,19 @@ class Traffic {
   Traffic(const Traffic&) = delete;
   Traffic& operator=(const Traffic&) = delete;
 
-  /// Sends what `send` sends to `to`, unless that is in this process or there is too much under way. Any thread. Throws as
-  /// World::send does.
+  /// Sends what `send` sends to `to`, unless that is in this process, there is too much under way, or it cannot be sent:
+  /// nobody waits for it. Any thread.
   void send(const Op& send, const Payload& payload, Rank to);
-  /// Returns once nothing is under way any more. Collective; throws as a collective of World does.
+  /// Returns once all that was sent has come, to every process. Collective; throws as a collective of World does.
   void settle();
-  /// Messages that came so far.
-  std::int64_t received() const { return received_.load(std::memory_order_relaxed); }
 
  private:
   World& world_;
   const PayloadCodec& codec_;
   const std::int32_t ranks_;
   const std::int64_t session_;
-  std::atomic<std::int32_t> under_way_{0};
+  std::vector<std::atomic<std::int32_t>> under_way_;  ///< by process
+  std::vector<std::atomic<std::int64_t>> sent_;       ///< by process
   std::atomic<std::int64_t> received_{0};
 };
 

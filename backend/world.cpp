@@ -82,11 +82,11 @@ void World::watch(std::string name, LifelineOptions options) {
   has_lifeline_ = true;
 }
 
-World::Busy::Busy(World* world, Lifeline::State state) : world_(world) {
+World::Activity::Activity(World* world, Lifeline::State state) : world_(world) {
   if (world_ != nullptr) world_->set_state_source(std::move(state));
 }
 
-World::Busy::~Busy() {
+World::Activity::~Activity() {
   if (world_ != nullptr) world_->set_state_source([] { return std::string("it was between two executions"); });
 }
 

@@ -124,13 +124,13 @@ class World {
   /// Where to ask what this process does (Lifeline::set_state_source).
   void set_state_source(Lifeline::State state);
   /// While it lives, `state` says what this process does; afterwards it is between two executions.
-  class Busy {
+  class Activity {
    public:
     /// `world` may be null: nobody asks.
-    Busy(World* world, Lifeline::State state);
-    ~Busy();
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
+    Activity(World* world, Lifeline::State state);
+    ~Activity();
+    Activity(const Activity&) = delete;
+    Activity& operator=(const Activity&) = delete;
 
    private:
     World* world_;

@@ -8,7 +8,8 @@
 namespace bubblescope {
 namespace {
 
-/// Median over rounds, quartile by quartile.
+/// Median over rounds, quartile by quartile, and of the means: as measured rounds are compared by their medians, a round that
+/// was disturbed counts no more than others.
 Quartiles pooled(const std::vector<Quartiles>& rounds) {
   std::vector<Nanos> first, median, third;
   std::int64_t count = 0;

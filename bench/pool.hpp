@@ -19,8 +19,8 @@ struct Network {
   std::vector<MeasuredTransfer> both_ways{};  ///< by size, with as large a message the other way
 };
 
-/// `measurement` with the ops of all rounds: the median over rounds, quartile by quartile, so that a
-/// round on a slow machine counts once.
+/// `measurement` with the ops of all rounds: the median over rounds, quartile by quartile and of
+/// the means, so that a round on a slow machine counts once.
 Measurement pool_ops(Measurement measurement, std::span<const Calibration> rounds);
 Network pool_network(std::span<const Calibration> rounds);
 /// Of several schedules, whose links are the same ones.

@@ -76,7 +76,7 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
   model.machine = machine_text(run.profile);
   model.date = run.profile.date;
   model.baseline = baseline_of(run);
-  model.notes.push_back(fmt::format("{} rounds, each calibrating and then running every schedule; {} warm-up and {} measured iterations per run. Every round is predicted from its own calibration, and medians over the rounds are compared; predicted timelines come from the calibrations' medians.",
+  model.notes.push_back(fmt::format("{} rounds, each calibrating and then running every schedule; {} warm-up and {} measured iterations per run. Every round is predicted from its own calibration, and medians over the rounds are compared; predicted timelines come from the median calibration of every op.",
                                     run.rounds, scenario.run.warmup, scenario.run.iterations));
   model.notes.insert(model.notes.end(), run.notes.begin(), run.notes.end());
   if (!run.lost.empty()) model.notes.push_back(fmt::format("The run ended after {} of {} rounds: {}.", run.rounds, scenario.run.repeats, run.lost));

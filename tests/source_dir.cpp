@@ -1,4 +1,4 @@
-// The one file of the tests that knows the path: all others compile to the same in every checkout.
+// The one file that knows the path, so that the tests compile to the same in every checkout.
 #include "tests/source_dir.hpp"
 
 namespace bubblescope {

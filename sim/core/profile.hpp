@@ -18,7 +18,7 @@ namespace bubblescope {
 
 /// How long an op took.
 struct OpTimes : Quartiles {
-  Nanos mean = 0;  ///< of walks of the row, each of which counts with its mean (fenced_mean); 0: not known
+  Nanos mean = 0;  ///< over walks of the row, each with the mean of its ops (fenced_mean); of several rounds the median; 0: not known
 
   /// What an op takes in a row of many: the mean, as times add up; the median where that is all that is known.
   Nanos expected() const { return mean > 0 ? mean : median; }
@@ -88,7 +88,7 @@ struct CostProfile {
   friend bool operator==(const CostProfile&, const CostProfile&) = default;
 };
 
-/// Durations (medians alone), busy factors and spreads, as costs; bytes are not part of a profile. R costs what F
+/// Durations (expected, alone), busy factors and spreads, as costs; bytes are not part of a profile. R costs what F
 /// does where it was not measured.
 StageCosts stage_costs(const Measurement& measurement);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 namespace bubblescope {
 
@@ -33,19 +32,6 @@ Quartiles quartiles(std::vector<Nanos> values) {
   return {at(0.25), at(0.5), at(0.75), static_cast<std::int64_t>(values.size())};
 }
 
-double fenced_mean(std::span<const Weighted> values) {
-  std::vector<double> plain;
-  for (const Weighted& one : values) plain.push_back(one.value);
-  const Fractions q = fraction_quartiles(std::move(plain));
-  const double reach = 3 * (q.third - q.first);
-  double sum = 0, weights = 0;
-  for (const Weighted& one : values) {
-    sum += one.weight * std::clamp(one.value, q.first - reach, q.third + reach);
-    weights += one.weight;
-  }
-  return weights > 0 ? sum / weights : 0;
-}
-
 Fractions fraction_quartiles(std::vector<double> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());
@@ -54,6 +40,20 @@ Fractions fraction_quartiles(std::vector<double> values) {
     return values[below] + weight * (values[above] - values[below]);
   };
   return {at(0.25), at(0.5), at(0.75)};
+}
+
+FencedMean fenced_mean(const std::vector<double>& values) {
+  if (values.empty()) return {};
+  const Fractions q = fraction_quartiles(values);
+  const double reach = std::max(3 * (q.third - q.first), std::abs(q.median) / 2);
+  const auto counted = [&](double value) { return std::clamp(value, q.first - reach, q.third + reach); };
+  const auto count = static_cast<double>(values.size());
+  double sum = 0, squares = 0;
+  for (const double value : values) sum += counted(value);
+  constexpr std::size_t kFewestForFences = 5;  // one of four is never beyond theirs
+  const double mean = values.size() < kFewestForFences ? q.median : sum / count;
+  for (const double value : values) squares += (counted(value) - mean) * (counted(value) - mean);
+  return {mean, values.size() < 2 ? 0 : std::sqrt(squares / (count - 1) / count)};
 }
 
 }  // namespace bubblescope

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "sim/core/time.hpp"
@@ -23,22 +22,22 @@ struct Quartiles {
 /// Quartiles of `values` (in any order); values between two samples are interpolated linearly.
 Quartiles quartiles(std::vector<Nanos> values);
 
-/// A value, and how many samples it stands for.
-struct Weighted {
-  double value = 0;
-  double weight = 1;
-};
-
-/// The weighted mean of `values`, where those farther than three interquartile ranges beyond the quartiles (Tukey's
-/// outer fences) count as if they lay there: a sum's expectation is that of the means, not of the medians, but one
-/// freeze of the machine must not be all there is to a mean. 0 where there are none.
-double fenced_mean(std::span<const Weighted> values);
-
 struct Fractions {
   double first = 0, median = 0, third = 0;
 };
 
-/// Likewise, of numbers that are no times. Zeros where there are none.
+/// As `quartiles`, of numbers that are no times. Zeros where there are none.
 Fractions fraction_quartiles(std::vector<double> values);
+
+struct FencedMean {
+  double value = 0;
+  double error = 0;  ///< its standard error: s / sqrt(n), from the values as they count; 0 for fewer than two
+};
+
+/// The mean of `values`, where those far off count as if they lay on a fence: three interquartile ranges beyond the
+/// quartiles (Tukey's outer fences), but at least half a median. Times add up as means do, not as medians; yet one freeze
+/// of the machine must not be all there is to a mean. Of fewer than five, which have no such fences, the median. Zeros where
+/// there are none.
+FencedMean fenced_mean(const std::vector<double>& values);
 
 }  // namespace bubblescope

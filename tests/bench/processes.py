@@ -351,6 +351,14 @@ class Lost(InFolder):
                 self.assertTrue(1 <= rounds < 50)
                 self.assertTrue((out / "report.html").exists())
 
+    def test_while_calibrating_the_op_is_named(self):
+        # Rank 0 goes first, for four forwards and backwards, alone.
+        scenario = self.write("s.toml", null(f'name = "gpipe"\n{PIPELINE}', ranks=RANKS, forward="1s"))
+        job = Job(2, "run", scenario, "--out", self.folder / "out", case=self, terminal=True).wait_for("calibrating gpipe")
+        time.sleep(0.5)
+        job.send(signal.SIGKILL, 0)
+        self.ends_well(job, 0, KILLED, r".*rank 0 was calibrating 0F\d")
+
     @needs_torch
     def test_schedules_that_were_trained_before_stay_in_the_answer(self):
         scenario, out = self.write("s.toml", model('name = "ppll"', f'name = "1f1b"\n{PIPELINE}', epochs=150)), self.folder / "out"

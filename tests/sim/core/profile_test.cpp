@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <string>
 
@@ -32,16 +33,35 @@ TEST(Quartiles, of_numbers_that_are_no_times_are_not_rounded) {
   EXPECT_DOUBLE_EQ(four.third, 0.325);
 }
 
-TEST(FencedMean, is_the_weighted_mean_where_nothing_is_far_off) {
-  EXPECT_EQ(fenced_mean({}), 0);
-  EXPECT_DOUBLE_EQ(fenced_mean(std::vector<Weighted>{{10}, {20}, {60}}), 30);
-  EXPECT_DOUBLE_EQ(fenced_mean(std::vector<Weighted>{{10, 3}, {20, 1}}), 12.5);
+TEST(FencedMean, is_the_mean_where_nothing_is_far_off) {
+  EXPECT_EQ(fenced_mean({}).value, 0);
+  EXPECT_EQ(fenced_mean({7}).value, 7);
+  EXPECT_EQ(fenced_mean({7}).error, 0) << "unknown";
+  EXPECT_DOUBLE_EQ(fenced_mean({10, 20, 30, 40, 55}).value, 31);
+  // Variances of n values at +-5 about 15 are 25 n / (n - 1): the error falls with the root of n.
+  EXPECT_DOUBLE_EQ(fenced_mean({10, 20, 10, 20}).error, std::sqrt(25.0 / 3));
+  EXPECT_DOUBLE_EQ(fenced_mean({10, 20, 10, 20, 10, 20, 10, 20, 10, 20, 10, 20, 10, 20, 10, 20}).error, std::sqrt(25.0 / 15));
 }
 
-// Quartiles 11 and 13 (positions 2 and 6 of nine): what lies beyond 5 and 19 counts as if it lay there.
+TEST(FencedMean, of_few_is_the_median) {
+  EXPECT_EQ(fenced_mean({1000, 10, 12}).value, 12);
+  EXPECT_EQ(fenced_mean({1000, 10, 12, 14}).value, 13);
+}
+
+TEST(FencedMean, a_tail_of_some_percent_counts_however_close_the_others_are) {
+  const FencedMean mean = fenced_mean({10, 10, 10, 10, 10, 10, 10, 10, 13, 13});
+  EXPECT_DOUBLE_EQ(mean.value, 10.6);
+  EXPECT_GT(mean.error, 0);
+}
+
+// Quartiles 10 and 10, of which half is 5.
+TEST(FencedMean, however_close_the_others_are_what_is_far_off_counts_as_if_it_lay_half_a_median_away) {
+  EXPECT_DOUBLE_EQ(fenced_mean({10, 10, 10, 10, 10, 10, 10, 1000}).value, (7 * 10 + 15) / 8.0);
+}
+
+// Quartiles 11 and 15 (positions 2 and 6 of nine): what lies beyond -1 and 27 counts as if it lay there.
 TEST(FencedMean, what_lies_beyond_the_outer_fences_counts_as_if_it_lay_on_them) {
-  const std::vector<Weighted> values{{1000}, {10}, {11}, {11}, {12}, {13}, {13}, {14}, {-1000}};
-  EXPECT_DOUBLE_EQ(fenced_mean(values), (19 + 10 + 11 + 11 + 12 + 13 + 13 + 14 + 5) / 9.0);
+  EXPECT_DOUBLE_EQ(fenced_mean({1000, 10, 11, 11, 12, 15, 15, 16, -1000}).value, (27 + 10 + 11 + 11 + 12 + 15 + 15 + 16 - 1) / 9.0);
 }
 
 TEST(OpTimes, the_mean_is_expected_and_where_it_is_not_known_the_median) {
