@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from mpirun import Job, why_not
+from mpirun import Job, has_joined, why_not
 from program import PROGRAM, SOURCE, WITH_TORCH, files_of, run
 from scenarios import mlp
 
@@ -27,15 +27,6 @@ LATEST = 2.5  # seconds after joining: checkpoints bring the next job to where t
 LIMIT = 10  # seconds within which all others must have ended
 RANKS = 4
 SCENARIO = mlp('name = "ppll"\nqueue = 1', 'name = "1f1b"\nmicrobatches = 4', ranks=RANKS, epochs=5, checkpoint_every=1, cluster='channel = "edge,capacity=1"')
-
-
-def has_joined(pid):
-    """Whether it knows the others: it handles Ctrl-C from then on."""
-    try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
-        return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGINT - 1) & 1)
-    except (OSError, IndexError):  # it has ended
-        return False
 
 
 class Campaign:

@@ -61,6 +61,15 @@ def marked(mark):
     return found
 
 
+def has_joined(pid):
+    """Whether it knows the others: it handles Ctrl-C from then on."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGINT - 1) & 1)
+    except (OSError, IndexError):  # it has ended
+        return False
+
+
 class Job:
     """`mpirun -n PROCESSES PROGRAM ARGUMENTS` at work, with environment `variables`. With `case`, a test, it is ended with that."""
 

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from mpirun import Job, environment, mpirun, needs_mpi
+from mpirun import Job, environment, has_joined, mpirun, needs_mpi
 from program import PROGRAM, SOURCE, WITH_TORCH, InFolder, files_of, main, needs_torch, run
 from scenarios import mlp, null
 
@@ -354,8 +354,11 @@ class Lost(InFolder):
     def test_while_calibrating_the_op_is_named(self):
         # Rank 0 goes first, for four forwards and backwards, alone.
         scenario = self.write("s.toml", null(f'name = "gpipe"\n{PIPELINE}', ranks=RANKS, forward="1s"))
-        job = Job(2, "run", scenario, "--out", self.folder / "out", case=self, terminal=True).wait_for("calibrating gpipe")
-        time.sleep(0.5)
+        job = Job(2, "run", scenario, "--out", self.folder / "out", case=self)
+        while len(job.pids()) < 2 or not all(has_joined(pid) for pid in job.pids().values()):
+            self.assertIsNone(job.process.poll(), job.said)
+            time.sleep(0.02)
+        time.sleep(2)  # of twelve seconds
         job.send(signal.SIGKILL, 0)
         self.ends_well(job, 0, KILLED, r".*rank 0 was calibrating 0F\d")
 
