@@ -90,7 +90,7 @@ class Calibrator {
   Calibrator(const Program& program, Ranks& ranks, const CalibrateOptions& options)
       : ranks_(ranks), options_(options), stages_(program.stages()), alone_(stages_), busy_(stages_), found_(program.rows.size()) {
     for (Rank r = 0; r < program.ranks(); ++r) rehearsals_.emplace_back(program, r);
-    place_.emplace(ranks.world(), [this] { return place(); });
+    activity_.emplace(ranks.world(), [this] { return place(); });
     if (World* const world = ranks.world()) {
       world->compare_clocks();
       traffic_.emplace(*world, ranks.codec(), ranks.count());
@@ -313,7 +313,7 @@ class Calibrator {
   const Rehearsal::Sent sent_ = [this](const Op& send, const Payload& payload, Rank to) { traffic_->send(send, payload, to); };
   std::vector<std::vector<Sample>> found_;  // rank -> samples of the walk under way
   std::unique_ptr<Streams> streams_;        // its lanes do what the others gave them
-  std::optional<World::Activity> place_;        // first to go: it asks the others
+  std::optional<World::Activity> activity_;        // first to go: it asks the others
 };
 
 }  // namespace

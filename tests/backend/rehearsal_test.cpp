@@ -29,10 +29,7 @@ class WatchedDevice : public Device {
 };
 
 TEST(Rehearsal, says_which_op_it_is_at_while_it_walks) {
-  ScheduleShape shape;
-  shape.ranks = 2;
-  shape.microbatches = 2;
-  Rehearsal rehearsal(generate(find_schedule("1f1b"), shape), 1);
+  Rehearsal rehearsal(generate(find_schedule("1f1b"), {.ranks = 2, .microbatches = 2}), 1);
   std::vector<std::string> places;
   WatchedDevice device([&] { places.push_back(rehearsal.place()); });
   DirectStreams streams(rehearsal.events());
