@@ -2,9 +2,13 @@
 #include "bench/run_folder.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <cctype>
+#include <cerrno>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -134,9 +138,12 @@ std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder)
   return files;
 }
 
-/// Removes the files of an earlier run; timelines too, since this run may have other schedules.
+constexpr std::array kReports = {"report.html", "report.md", "report.json"};
+
+/// Removes the files of an earlier run, first the one that ties them together; timelines too, since this run may have other schedules.
 void clear_run_folder(const std::filesystem::path& folder) {
-  for (const char* name : {"run.json", "report.html", "report.md", "report.json", "profile.json", "unfinished.profile.json"}) remove_stale(folder / name);
+  for (const char* name : {"run.json", "profile.json", "unfinished.profile.json"}) remove_stale(folder / name);
+  for (const char* report : kReports) remove_stale(folder / report);
   std::vector<std::filesystem::path> timelines = files_in(folder / "timelines");
   std::erase_if(timelines, [](const auto& file) { return !file.string().ends_with(".predicted.json") && !file.string().ends_with(".measured.json"); });
   for (const auto& file : timelines) remove_stale(file);
@@ -175,23 +182,16 @@ void write_files(const std::filesystem::path& folder, const ReportModel& model, 
   write_file(folder / "run.json", root.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
-}  // namespace
-
-void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
-  // Beside the files of an earlier run, which make room only for a whole one.
-  const std::filesystem::path staged = folder / fmt::format("run.{}.partial", getpid());
+/// Moves what is (still) in `staged` to `folder`, run.json last.
+void move_in(const std::filesystem::path& staged, const std::filesystem::path& folder) {
   std::error_code error;
-  try {
-    write_files(staged, model, profile);
-  } catch (...) {
-    std::filesystem::remove_all(staged, error);
-    throw;
-  }
-  clear_run_folder(folder);
-  std::vector<std::filesystem::path> files = {"profile.json"};
-  for (const char* part : {"timelines", "kernels"}) {
+  std::vector<std::filesystem::path> files;
+  for (const char* part : {".", "timelines", "kernels"}) {
     if (std::filesystem::exists(staged / part, error)) std::filesystem::create_directories(folder / part, error);
-    for (const auto& file : files_in(staged / part)) files.push_back(std::filesystem::path(part) / file.filename());
+    for (const auto& file : files_in(staged / part)) {
+      const auto name = (std::filesystem::path(part) / file.filename()).lexically_normal();
+      if (name != "run.json" && std::filesystem::is_regular_file(file, error)) files.push_back(name);
+    }
   }
   files.push_back("run.json");
   error.clear();
@@ -202,7 +202,45 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
   std::filesystem::remove_all(staged, error);
 }
 
+/// Whether `staged` holds a whole run, or what is left of one, whose writer was killed while it moved it.
+bool cut_off(const std::filesystem::path& staged) {
+  pid_t writer = 0;
+  int end = 0;
+  const std::string name = staged.filename().string();
+  if (std::sscanf(name.c_str(), "run.%d.partial%n", &writer, &end) != 1 || static_cast<std::size_t>(end) != name.size()) return false;
+  std::error_code unknown;
+  return std::filesystem::exists(staged / "run.json", unknown) && kill(writer, 0) != 0 && errno == ESRCH;
+}
+
+/// Ends what a writer that was killed between two renames had begun.
+void finish_move(const std::filesystem::path& folder) {
+  std::error_code unknown;
+  if (std::filesystem::exists(folder / "run.json", unknown)) return;
+  for (const auto& staged : files_in(folder)) {
+    if (!cut_off(staged)) continue;
+    for (const char* report : kReports) remove_stale(folder / report);
+    return move_in(staged, folder);
+  }
+}
+
+}  // namespace
+
+void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
+  // Beside the files of an earlier run, which make room only for a whole one.
+  const std::filesystem::path staged = folder / fmt::format("run.{}.partial", getpid());
+  try {
+    write_files(staged, model, profile);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove_all(staged, ignored);
+    throw;
+  }
+  clear_run_folder(folder);
+  move_in(staged, folder);
+}
+
 ReportModel read_run_folder(const std::filesystem::path& folder) {
+  finish_move(folder);
   const auto file = folder / "run.json";
   const std::string text = read_file(file, "the folder that 'bubblescope run --out' made");
   ReportModel model;

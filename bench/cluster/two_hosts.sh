@@ -69,14 +69,15 @@ number=1
 for host in "$a" "$b"; do
   ip -n "$host" link set lo up
   ip -n "$host" address add "$net.$number/24" dev "$host"
-  # Frames as large as a cluster's network has them: the processor that computes here is that of the network, too.
-  ip -n "$host" link set "$host" mtu 9000 up
+  # Large frames, for the processor that computes here is that of the network, too; but a link that was idle lets one
+  # through at once, and of a message of 64 KiB one of 9000 bytes would be a seventh.
+  ip -n "$host" link set "$host" mtu 4000 up
   # As clusters have it: a connection that was idle while ranks computed goes on at the rate that it had.
   ip netns exec "$host" sysctl -qw net.ipv4.tcp_slow_start_after_idle=0 2>/dev/null || true
   echo "$net.$number slots=$processes" >>"$files/hosts"
   if [ "$rate" != none ]; then
-    # Half a second of queue: nothing is dropped. So small a bucket that even a small message meets the rate.
-    ip netns exec "$host" tc qdisc add dev "$host" root tbf rate "$rate" burst 10kb latency 500ms 2>"$files/why" ||
+    # Half a second of queue: nothing is dropped. The smallest bucket: a frame with its header.
+    ip netns exec "$host" tc qdisc add dev "$host" root tbf rate "$rate" burst 4100 latency 500ms 2>"$files/why" ||
       cannot "the link cannot be limited: $(cat "$files/why")"
   fi
   number=$((number + 1))

@@ -1,15 +1,22 @@
 // A run with kernels, from the rounds to the folder and back, on devices that report kernels as a GPU would.
 #include "bench/run_folder.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "analysis/report.hpp"
 #include "backend/clock.hpp"
 #include "backend/host_streams.hpp"
+#include "sim/core/error.hpp"
 
 namespace bubblescope {
 namespace {
@@ -138,6 +145,30 @@ TEST_F(RunFolder, keeps_the_rounds_where_kernels_could_not_be_recorded_and_says_
   EXPECT_FALSE(run.schedules[0].kernels.has_value());
   EXPECT_THAT(run.schedules[0].kernels_note, HasSubstr("gpipe: no kernels were recorded: kernels are recorded by the CUDA backend alone"));
   EXPECT_THAT(report_markdown(read_run_folder(folder_)), HasSubstr("no kernels were recorded"));
+}
+
+// A SIGKILL while a folder's files make room for those of the rounds since.
+TEST_F(RunFolder, a_writer_that_is_killed_while_it_moves_whole_files_loses_nothing) {
+  measure(true);
+  const std::string expected = report_json(read_run_folder(folder_));
+  const pid_t gone = fork();
+  if (gone == 0) _exit(0);
+  ASSERT_EQ(waitpid(gone, nullptr, 0), gone);
+  const std::vector<std::string> files = {"profile.json", "timelines/gpipe.predicted.json", "timelines/gpipe.measured.json", "kernels/gpipe.json", "run.json"};
+  for (std::size_t moved = 0; moved < files.size(); ++moved) {
+    const auto staged = [this](pid_t writer) { return folder_ / fmt::format("run.{}.partial", writer); };
+    fs::create_directories(staged(getpid()) / "timelines");
+    fs::create_directories(staged(getpid()) / "kernels");
+    for (std::size_t i = moved; i < files.size(); ++i) fs::rename(folder_ / files[i], staged(getpid()) / files[i]);
+    std::ofstream(folder_ / "report.md") << "of the run before";
+    EXPECT_THROW(read_run_folder(folder_), InputError) << "that writer is still at it";
+    EXPECT_TRUE(fs::exists(folder_ / "report.md"));
+
+    fs::rename(staged(getpid()), staged(gone));
+    EXPECT_EQ(report_json(read_run_folder(folder_)), expected) << moved;
+    EXPECT_FALSE(fs::exists(folder_ / "report.md"));
+    EXPECT_FALSE(fs::exists(staged(gone)));
+  }
 }
 
 }  // namespace
