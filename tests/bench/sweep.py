@@ -9,10 +9,12 @@ import io
 import itertools
 import json
 import signal
+import subprocess
+import sys
 
 from interrupts import Started
-from mpirun import Job, mpirun, needs_mpi
-from program import MS, SOURCE, InFolder, main, run
+from mpirun import Job, environment, mpirun, needs_mpi
+from program import MS, PROGRAM, SOURCE, InFolder, main, run
 from scenarios import null
 
 DEMO = SOURCE / "scenarios/demo.toml"
@@ -187,6 +189,28 @@ class Processes(InFolder):
         for count, more in [(1, []), (3, []), (3, ["--json", "--sort", "throughput"])]:
             with self.subTest(count=count, more=more):
                 self.assertEqual(mpirun(self, count, *grid, *more), (0, run(*grid, *more).stdout, ""))
+
+    def speedup(self, program, *more):
+        command = [sys.executable, "-B", SOURCE / "bench/sweep_speedup.py", "--program", program, "--scenario", DEMO, "--over", "ranks=1:2", "--cores", "2", "--rounds", "2"]
+        return subprocess.run([*map(str, [*command, *more])], capture_output=True, text=True, timeout=300, env=environment())
+
+    def test_the_speedup_script_times_all_ways_in_turns(self):
+        done = self.speedup(PROGRAM, "-o", self.folder / "speedup.json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        found = json.loads((self.folder / "speedup.json").read_text())
+        self.assertEqual((found["rows"], found["rounds"]), (len(swept(DEMO, "--over", "ranks=1:2")["results"]), 2))
+        self.assertEqual([entry["name"] for entry in found["results"]], ["one thread", "2 threads", "2 processes", "2 sweeps at once"])
+        self.assertEqual(found["results"][0]["speedup"], {"median": 1, "quartiles": [1, 1]})
+        for entry in found["results"]:
+            self.assertGreater(entry["seconds"]["median"], 0)
+            self.assertIn(f"{entry['name']}: {entry['seconds']['median']:.2f} s", done.stdout)
+
+    def test_the_speedup_script_refuses_results_that_differ(self):
+        wrong = self.write("wrong", f'#!/bin/sh\n[ "$7" = 2 ] && exec echo other\nexec {PROGRAM} "$@"\n')
+        wrong.chmod(0o755)
+        done = self.speedup(wrong)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("other results than with one thread", done.stderr)
 
 
 class Stopped(InFolder):
