@@ -238,7 +238,12 @@ void World::send_collective(std::int32_t to, std::int64_t number, const std::str
     parcel.body = std::shared_ptr<const void>(kept, kept->data());
     parcel.bytes = static_cast<std::int64_t>(kept->size());
   }
-  transport_->send(to, std::move(parcel));
+  try {
+    transport_->send(to, std::move(parcel));
+  } catch (const std::exception& error) {  // without its part the others are out of step
+    give_up(error.what());
+    throw LostError(why_lost());
+  }
 }
 
 std::string World::await_from(std::int64_t number, std::int32_t from) {

@@ -378,19 +378,25 @@ TEST(World, a_process_whose_transport_fails_tells_the_others_why_it_ends) {
 }
 
 TEST(World, where_the_transport_fails_because_of_a_process_that_is_gone_the_lifeline_has_the_word) {
-  std::array<Faults, 2> faults;
-  ThreadProcesses processes(faulty(thread_transports(2), faults));
-  const auto thrown = processes.run([&](World& world) {
-    world.watch("process " + std::to_string(world.process()));
-    world.barrier();
-    if (!world.first()) {
-      faults[0].poll = true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-      return world.end_early("the disk is full");
-    }
-    EXPECT_EQ(lost_within(world, 20 * kSecond), "process 1 ended early: the disk is full");
-  });
-  EXPECT_THAT(thrown, Each(""));
+  for (const bool sending : {false, true}) {
+    std::array<Faults, 2> faults;
+    ThreadProcesses processes(faulty(thread_transports(2), faults));
+    const auto thrown = processes.run([&](World& world) {
+      world.watch("process " + std::to_string(world.process()));
+      world.barrier();
+      if (!world.first()) {
+        (sending ? faults[0].send : faults[0].poll) = true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        return world.end_early("the disk is full");
+      }
+      while (!faults[0].send && !faults[0].poll) std::this_thread::yield();
+      if (sending) {
+        EXPECT_THROW(world.broadcast("hello"), LostError);
+      }
+      EXPECT_EQ(lost_within(world, 20 * kSecond), "process 1 ended early: the disk is full");
+    });
+    EXPECT_THAT(thrown, Each(""));
+  }
 }
 
 // Process 2 cannot find process 0, which then misses it, and tells process 1, which is connected.
