@@ -53,7 +53,8 @@ std::int32_t process_of_rank(Rank rank, std::int32_t processes, std::int32_t ran
 
 /// All processes of a job, from within one of them. Collectives (gather, broadcast, ...) every process calls in the same
 /// order, from one thread at a time, and waits there for what it is to be given: process 0 in `gather`, all but process 0 in
-/// `broadcast`, all in the others. Once a process is lost, and where something cannot be sent, they throw LostError.
+/// `broadcast`, all in the others. Once a process is lost they throw LostError, as they do where
+/// something cannot be sent: then as `poll` does.
 class World {
  public:
   /// Handles parcels of one session: what `from` sent with `World::send`.

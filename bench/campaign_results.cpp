@@ -86,7 +86,6 @@ std::vector<CampaignUnit> read_units(const CampaignConfig& plan, const std::vect
 }
 
 std::optional<ReportModel> stored_results(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "run.json")) return std::nullopt;
   try {
     ReportModel model = read_run_folder(folder);
     complete(model);  // what cannot be reported on is no result

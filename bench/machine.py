@@ -14,15 +14,14 @@ def machine():
 
 
 def steal_clock():
-    """Ticks that other guests of the host took from the cores, and all ticks, since the start. Linux."""
-    for line in pathlib.Path("/proc/stat").read_text().splitlines():
-        if line.startswith("cpu "):
-            ticks = [int(number) for number in line.split()[1:9]]
-            return ticks[7], sum(ticks)
-    return 0, 0
+    """Ticks that other guests of the host took from each of the cores that this process may use, and all its ticks, since
+    the machine's start; proc(5)."""
+    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = (line.split() for line in pathlib.Path("/proc/stat").read_text().splitlines())
+    return {words[0]: (int(words[8]), sum(map(int, words[1:9]))) for words in lines if words[0] in cores}
 
 
 def steal_since(before):
-    """The share of the cores' time that was stolen since `before`, a steal_clock()."""
+    """The share of a core's time that was stolen since `before`, a steal_clock(), on the core where it is largest."""
     now = steal_clock()
-    return round((now[0] - before[0]) / max(1, now[1] - before[1]), 4)
+    return round(max((now[core][0] - before[core][0]) / max(1, now[core][1] - before[core][1]) for core in before), 4)

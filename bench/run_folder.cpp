@@ -8,10 +8,11 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
-#include <cstdio>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "backend/lifeline_meeting.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/read_file.hpp"
 #include "sim/core/write_file.hpp"
@@ -202,36 +203,42 @@ void move_in(const std::filesystem::path& staged, const std::filesystem::path& f
   std::filesystem::remove_all(staged, error);
 }
 
-/// Whether `staged` holds a whole run, or what is left of one, whose writer was killed while it moved it.
-bool cut_off(const std::filesystem::path& staged) {
-  pid_t writer = 0;
-  int end = 0;
+/// Where a process of this host writes a run before it is whole.
+std::filesystem::path staged_by(const std::filesystem::path& folder, pid_t writer) { return folder / fmt::format("run.{}.{}.partial", host_name(), writer); }
+
+/// Whether `staged` holds a whole run, or what is left of one, whose writer was killed while it moved it. What other hosts
+/// write is not looked at: nobody here knows whether they still do.
+bool cut_off(const std::filesystem::path& folder, const std::filesystem::path& staged) {
   const std::string name = staged.filename().string();
-  if (std::sscanf(name.c_str(), "run.%d.partial%n", &writer, &end) != 1 || static_cast<std::size_t>(end) != name.size()) return false;
+  const std::string begin = fmt::format("run.{}.", host_name());
+  pid_t writer = 0;
+  if (!name.starts_with(begin)) return false;
+  std::from_chars(name.data() + begin.size(), name.data() + name.size(), writer);
   std::error_code unknown;
-  return std::filesystem::exists(staged / "run.json", unknown) && kill(writer, 0) != 0 && errno == ESRCH;
+  if (writer <= 0 || staged != staged_by(folder, writer) || !std::filesystem::exists(staged / "run.json", unknown)) return false;
+  return writer == getpid() || (kill(writer, 0) != 0 && errno == ESRCH);  // this process is at no such thing
 }
 
-/// Ends what a writer that was killed between two renames had begun.
-void finish_move(const std::filesystem::path& folder) {
+}  // namespace
+
+void finish_run_folder(const std::filesystem::path& folder) {
   std::error_code unknown;
   if (std::filesystem::exists(folder / "run.json", unknown)) return;
   for (const auto& staged : files_in(folder)) {
-    if (!cut_off(staged)) continue;
+    if (!cut_off(folder, staged)) continue;
     for (const char* report : kReports) remove_stale(folder / report);
     return move_in(staged, folder);
   }
 }
 
-}  // namespace
-
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
   // Beside the files of an earlier run, which make room only for a whole one.
-  const std::filesystem::path staged = folder / fmt::format("run.{}.partial", getpid());
+  const std::filesystem::path staged = staged_by(folder, getpid());
+  std::error_code ignored;
+  std::filesystem::remove_all(staged, ignored);  // of one that could not be moved
   try {
     write_files(staged, model, profile);
   } catch (...) {
-    std::error_code ignored;
     std::filesystem::remove_all(staged, ignored);
     throw;
   }
@@ -240,7 +247,7 @@ void write_run_folder(const std::filesystem::path& folder, const ReportModel& mo
 }
 
 ReportModel read_run_folder(const std::filesystem::path& folder) {
-  finish_move(folder);
+  finish_run_folder(folder);
   const auto file = folder / "run.json";
   const std::string text = read_file(file, "the folder that 'bubblescope run --out' made");
   ReportModel model;

@@ -19,7 +19,11 @@ ReportModel report_model(const Scenario& scenario, const MeasuredRun& run, const
 /// RunError where something cannot be written.
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile);
 
-/// What `write_run_folder` wrote; where that was killed when all was written, but not yet in its place, puts it there. Throws InputError that names the file and what is wrong.
+/// Where `write_run_folder` was killed, on this host, when all was written but not yet in its place: puts it there, and removes
+/// reports of an earlier run. To be called before another run is written there. Throws RunError where that cannot be done.
+void finish_run_folder(const std::filesystem::path& folder);
+
+/// What `write_run_folder` wrote, once that is finished (above). Throws InputError that names the file and what is wrong.
 ReportModel read_run_folder(const std::filesystem::path& folder);
 
 /// File names for labels, all different: `ppll queue=2` -> `ppll-queue-2`; the second of two that would

@@ -76,7 +76,8 @@ for host in "$a" "$b"; do
   ip netns exec "$host" sysctl -qw net.ipv4.tcp_slow_start_after_idle=0 2>/dev/null || true
   echo "$net.$number slots=$processes" >>"$files/hosts"
   if [ "$rate" != none ]; then
-    # Half a second of queue: nothing is dropped. The smallest bucket: a frame with its header.
+    # Half a second of queue: nothing is dropped. The smallest bucket, a frame with its header: no
+    # more than RATE, and a few percent less where the timer that fills it comes late.
     ip netns exec "$host" tc qdisc add dev "$host" root tbf rate "$rate" burst 4100 latency 500ms 2>"$files/why" ||
       cannot "the link cannot be limited: $(cat "$files/why")"
   fi

@@ -16,7 +16,6 @@
 #include "backend/calibrate.hpp"
 #include "backend/null.hpp"
 #include "backend/payload_codec.hpp"
-#include "sim/core/error.hpp"
 #include "sim/schedules/registry.hpp"
 #include "tests/backend/thread_processes.hpp"
 

@@ -21,7 +21,6 @@
 #include "sim/lower/copy_reduction.hpp"
 #include "sim/lower/send_recv.hpp"
 #include "sim/schedules/registry.hpp"
-#include "tests/backend/thread_processes.hpp"
 
 namespace bubblescope {
 namespace {

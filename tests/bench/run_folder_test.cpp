@@ -16,6 +16,7 @@
 #include "analysis/report.hpp"
 #include "backend/clock.hpp"
 #include "backend/host_streams.hpp"
+#include "backend/lifeline_meeting.hpp"
 #include "sim/core/error.hpp"
 
 namespace bubblescope {
@@ -154,21 +155,40 @@ TEST_F(RunFolder, a_writer_that_is_killed_while_it_moves_whole_files_loses_nothi
   const pid_t gone = fork();
   if (gone == 0) _exit(0);
   ASSERT_EQ(waitpid(gone, nullptr, 0), gone);
+  const auto staged = [this](const std::string& host, pid_t writer) { return folder_ / fmt::format("run.{}.{}.partial", host, writer); };
+  const fs::path alive = staged(host_name(), getppid()), elsewhere = staged("elsewhere", gone), killed = staged(host_name(), gone);
   const std::vector<std::string> files = {"profile.json", "timelines/gpipe.predicted.json", "timelines/gpipe.measured.json", "kernels/gpipe.json", "run.json"};
   for (std::size_t moved = 0; moved < files.size(); ++moved) {
-    const auto staged = [this](pid_t writer) { return folder_ / fmt::format("run.{}.partial", writer); };
-    fs::create_directories(staged(getpid()) / "timelines");
-    fs::create_directories(staged(getpid()) / "kernels");
-    for (std::size_t i = moved; i < files.size(); ++i) fs::rename(folder_ / files[i], staged(getpid()) / files[i]);
+    SCOPED_TRACE(moved);
+    fs::create_directories(alive / "timelines");
+    fs::create_directories(alive / "kernels");
+    for (std::size_t i = moved; i < files.size(); ++i) fs::rename(folder_ / files[i], alive / files[i]);
     std::ofstream(folder_ / "report.md") << "of the run before";
     EXPECT_THROW(read_run_folder(folder_), InputError) << "that writer is still at it";
+    fs::rename(alive, elsewhere);
+    EXPECT_THROW(read_run_folder(folder_), InputError) << "perhaps still at it";
     EXPECT_TRUE(fs::exists(folder_ / "report.md"));
 
-    fs::rename(staged(getpid()), staged(gone));
-    EXPECT_EQ(report_json(read_run_folder(folder_)), expected) << moved;
+    fs::rename(elsewhere, killed);
+    EXPECT_EQ(report_json(read_run_folder(folder_)), expected);
     EXPECT_FALSE(fs::exists(folder_ / "report.md"));
-    EXPECT_FALSE(fs::exists(staged(gone)));
+    EXPECT_FALSE(fs::exists(killed));
   }
+}
+
+// What ties a run's files together goes last: where one of them cannot be moved, all can be moved later.
+TEST_F(RunFolder, a_move_that_fails_can_be_finished_later) {
+  measure(true);
+  const std::string expected = report_json(read_run_folder(folder_));
+  fs::remove(folder_ / "kernels/gpipe.json");
+  fs::create_directories(folder_ / "kernels/gpipe.json/in the way");
+  EXPECT_THROW(write_run_folder(folder_, model_, {}), RunError);
+  EXPECT_THROW(write_run_folder(folder_, model_, {}), RunError) << "once more, over what is left of the first";
+  EXPECT_FALSE(fs::exists(folder_ / "run.json"));
+  EXPECT_THROW(finish_run_folder(folder_), RunError);
+  fs::remove_all(folder_ / "kernels/gpipe.json");
+  finish_run_folder(folder_);
+  EXPECT_EQ(report_json(read_run_folder(folder_)), expected);
 }
 
 }  // namespace
