@@ -14,8 +14,8 @@
 
 namespace bubblescope {
 
-/// All processes come to close together (World's barrier), so who does nothing for so long is gone.
-inline constexpr std::chrono::milliseconds kClosePatience{30'000};
+/// All processes come to close together (World's barrier), so who does nothing for so long is gone or stopped.
+inline constexpr std::chrono::milliseconds kClosePatience{6'000};
 
 /// Parcels handed over and sent so far, by one process or by all.
 struct ParcelTotals {

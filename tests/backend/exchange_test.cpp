@@ -171,7 +171,7 @@ struct Numbers : PayloadCodec {
   Parcel encode(const Op&, const Payload& payload) const override { return {FieldsOut().add(payload.bytes).take(), payload.data, payload.bytes}; }
   Payload decode(const Op&, Parcel parcel) const override {
     const auto data = std::make_shared<std::vector<std::int64_t>>(static_cast<std::size_t>(parcel.bytes) / 8);
-    std::memcpy(data->data(), parcel.body.get(), static_cast<std::size_t>(parcel.bytes));
+    if (parcel.bytes > 0) std::memcpy(data->data(), parcel.body.get(), static_cast<std::size_t>(parcel.bytes));
     return {std::shared_ptr<void>(data, data->data()), parcel.bytes};
   }
 };

@@ -9,11 +9,13 @@ import signal
 import stat
 import subprocess
 import time
+import unittest
 
 from mpirun import Job, environment, has_joined, mpirun, needs_mpi
 from program import PROGRAM, SOURCE, WITH_TORCH, InFolder, files_of, main, needs_torch, run
 from scenarios import mlp, null
 
+STOPS_IN_FINALIZE = PROGRAM.parent / "tests/stops-in-finalize.so"
 RANKS = 4
 PIPELINE = "microbatches = 4"
 
@@ -324,6 +326,18 @@ class Lost(InFolder):
             code, _, error = job.ended()
             self.assertNotEqual(code, 0)
             self.assertEqual(error, f"bubblescope: process {rank} was stopped while the processes of the job were starting\n")
+
+    @unittest.skipUnless(STOPS_IN_FINALIZE.exists(), "this build has nothing to preload")
+    def test_stopped_while_mpi_ends(self):
+        scenario = self.write("s.toml", null(f'name = "gpipe"\n{PIPELINE}', ranks=RANKS, repeats=1))
+        job = Job(2, "run", scenario, "--out", self.folder / "out", case=self, LD_PRELOAD=str(STOPS_IN_FINALIZE))
+        job.wait_for("out/report.json")
+        job.sent = time.monotonic()
+        self.assertLess(job.others_ended(1), 10)
+        code, _, error = job.ended(20)  # mpirun ends the one that is stopped
+        self.assertNotEqual(code, 0)
+        self.assertEqual(error, "bubblescope: MPI did not end in time: a process was stopped when all was done\n")
+        self.assertEqual(run("report", self.folder / "out").returncode, 0)
 
     def test_during_run_what_was_measured_is_kept(self):
         # All at once: nobody computes, and a stopped process takes seconds to be missed.
