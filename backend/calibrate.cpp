@@ -311,9 +311,9 @@ class Calibrator {
   Samples busy_;
   std::optional<Traffic> traffic_;  ///< between processes
   const Rehearsal::Sent sent_ = [this](const Op& send, const Payload& payload, Rank to) { traffic_->send(send, payload, to); };
-  std::vector<std::vector<Sample>> found_;  // rank -> samples of the walk under way
-  std::unique_ptr<Streams> streams_;        // its lanes do what the others gave them
-  std::optional<World::Activity> activity_;    // first to go: it asks the others
+  std::vector<std::vector<Sample>> found_;   // rank -> samples of the walk under way
+  std::unique_ptr<Streams> streams_;         // its lanes do what the others gave them
+  std::optional<World::Activity> activity_;  // first to go: it asks the others
 };
 
 }  // namespace
