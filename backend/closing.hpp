@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -46,20 +47,44 @@ class ParcelCounts {
   std::atomic<std::int64_t> handed_over_{0};
 };
 
-/// Polls until `ready`. Throws RunError where nothing moves for `patience`.
+/// How long to wait for others. Only time in which this process itself runs counts: of a job that is suspended and resumed
+/// nobody is late.
+class Patience {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kLook{100};  ///< at the latest after so long is to be asked again
+
+  explicit Patience(std::chrono::milliseconds limit, Clock::time_point now = Clock::now()) : limit_(limit), looked_(now) {}
+  void renew(Clock::time_point now = Clock::now()) {
+    waited_ = {};
+    looked_ = now;
+  }
+  bool over(Clock::time_point now = Clock::now()) {
+    waited_ += std::min<Clock::duration>(now - looked_, 5 * kLook);  // more: it was stopped in between
+    looked_ = now;
+    return waited_ >= limit_;
+  }
+
+ private:
+  Clock::duration limit_;
+  Clock::duration waited_{};
+  Clock::time_point looked_;
+};
+
+/// Polls until `ready`. Throws RunError where nothing moves for `limit`.
 template <class Ready>
-void poll_until(Transport& transport, std::chrono::milliseconds patience, const Ready& ready) {
-  auto deadline = std::chrono::steady_clock::now() + patience;
+void poll_until(Transport& transport, std::chrono::milliseconds limit, const Ready& ready) {
+  Patience patience(limit);
   for (int idle = 0; !ready(); ++idle) {
     if (transport.poll()) {
       idle = 0;
-      deadline = std::chrono::steady_clock::now() + patience;
+      patience.renew();
     } else if (idle < 100) {
       std::this_thread::yield();
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
-      const std::chrono::duration<double> seconds = patience;
-      if (std::chrono::steady_clock::now() > deadline) throw RunError(fmt::format("{} waited {:g} s for the other processes to end", transport.name(), seconds.count()));
+      const std::chrono::duration<double> seconds = limit;
+      if (patience.over()) throw RunError(fmt::format("{} waited {:g} s for the other processes to end", transport.name(), seconds.count()));
     }
   }
 }

@@ -146,8 +146,7 @@ bool World::poll() {
     const bool moved = transport_->poll();
     return tell_left() || moved;
   } catch (const std::exception& error) {
-    give_up(error.what());
-    throw LostError(why_lost());
+    fail(error.what());
   }
 }
 
@@ -156,6 +155,11 @@ void World::give_up(std::string why) {
   fails_.store(true, std::memory_order_release);
   for (const Nanos until = steady_now() + (has_lifeline_ ? kGrace : 0); !lost() && steady_now() < until;) wait_until(steady_now() + kMillisecond);
   lose(std::move(why));
+}
+
+void World::fail(std::string why) {
+  give_up(std::move(why));
+  throw LostError(why_lost());
 }
 
 void World::wait(const std::function<bool()>& ready) {
@@ -241,8 +245,7 @@ void World::send_collective(std::int32_t to, std::int64_t number, const std::str
   try {
     transport_->send(to, std::move(parcel));
   } catch (const std::exception& error) {  // without its part the others are out of step
-    give_up(error.what());
-    throw LostError(why_lost());
+    fail(error.what());
   }
 }
 

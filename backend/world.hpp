@@ -170,6 +170,7 @@ class World {
   void hurry();
   Nanos pause(Nanos longest);
   void give_up(std::string why);
+  [[noreturn]] void fail(std::string why);
 
   std::unique_ptr<Transport> transport_;
   std::mutex handling_;        ///< held while a session's handler is called; before `mutex_`

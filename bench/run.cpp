@@ -16,7 +16,6 @@
 #include "bench/run_folder.hpp"
 #include "bench/train.hpp"
 #include "sim/core/error.hpp"
-#include "sim/core/write_file.hpp"
 
 namespace bubblescope {
 namespace {
@@ -102,10 +101,7 @@ int run_in(Job& job, const Options& options, const CommandLine& line, const Scen
   if (options.train) {
     return train(scenario, experiments, {options.out.empty() ? scenario.output.folder : std::filesystem::path(options.out), options.resume, options.json, interrupt.flag(), job.world()});
   }
-  if (!options.out.empty() && job.speaks()) {
-    finish_run_folder(options.out);
-    require_writable(options.out);
-  }
+  if (!options.out.empty() && job.speaks()) prepare_run_folder(options.out);
 
   std::string command = "bubblescope";
   for (const std::string& argument : line.arguments) command += ' ' + argument;

@@ -231,6 +231,11 @@ void finish_run_folder(const std::filesystem::path& folder) {
   }
 }
 
+void prepare_run_folder(const std::filesystem::path& folder) {
+  finish_run_folder(folder);
+  require_writable(folder);
+}
+
 void write_run_folder(const std::filesystem::path& folder, const ReportModel& model, const CostProfile& profile) {
   // Beside the files of an earlier run, which make room only for a whole one.
   const std::filesystem::path staged = staged_by(folder, getpid());

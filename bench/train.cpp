@@ -11,7 +11,6 @@
 #include "bench/torch_backend.hpp"
 #include "bench/run_folder.hpp"
 #include "sim/core/error.hpp"
-#include "sim/core/write_file.hpp"
 
 namespace bubblescope {
 namespace {
@@ -50,10 +49,7 @@ bool has_checkpoint(const TrainRequest& request, World* world) {
 int train(const Scenario& scenario, const std::vector<Experiment>& experiments, const TrainOrder& order) {
   if (scenario.backend.name == "null") throw InputError("the null backend does not train; use 'backend.name = \"cpu\"'");
   const bool speaks = order.world == nullptr || order.world->first();
-  if (speaks) {
-    finish_run_folder(order.folder);
-    require_writable(order.folder);
-  }
+  if (speaks) prepare_run_folder(order.folder);
   std::vector<std::string> labels;
   for (const Experiment& experiment : experiments) labels.push_back(experiment.config.label);
   const std::vector<std::string> stems = file_stems(labels);

@@ -37,7 +37,9 @@ class EndInTime {
  public:
   EndInTime() : watch_([this] {
     std::unique_lock lock(mutex_);
-    if (ended_.wait_for(lock, kClosePatience, [this] { return done_; })) return;
+    for (Patience patience(kClosePatience); !patience.over();) {
+      if (ended_.wait_for(lock, Patience::kLook, [this] { return done_; })) return;
+    }
     std::fprintf(stderr, "bubblescope: MPI did not end in time: a process was stopped when all was done\n");
     std::fflush(nullptr);
     std::_Exit(EXIT_FAILURE);
