@@ -85,6 +85,14 @@ class Samples {
   std::vector<Op> table_;
 };
 
+/// Of all processes' hosts: every process must make the same groups.
+std::int32_t fewest_cores(World* world) {
+  std::int32_t fewest = available_cores();
+  if (world == nullptr) return fewest;
+  for (const std::string& one : world->gather_all(FieldsOut().add(fewest).take())) fewest = std::min(fewest, FieldsIn(one).get<std::int32_t>());
+  return fewest;
+}
+
 class Calibrator {
  public:
   Calibrator(const Program& program, Ranks& ranks, const CalibrateOptions& options)
@@ -95,7 +103,7 @@ class Calibrator {
       world->compare_clocks();
       traffic_.emplace(*world, ranks.codec(), ranks.count());
     }
-    groups_ = busy_groups(program.ranks(), options.cores, available_cores());
+    groups_ = busy_groups(program.ranks(), options.cores, fewest_cores(ranks.world()));
     std::vector<LaneSpec> lanes;
     std::size_t events = 0;
     for (Rank r = 0; r < program.ranks(); ++r) {
@@ -143,7 +151,7 @@ class Calibrator {
     if (!result.stopped && ranks_.world() != nullptr) {
       measure_channels(result);
     } else if (!result.stopped && on_streams_) {
-      measure_messages(result);
+      measure_streams(result);
       result.stopped = stopped();
     } else if (!result.stopped) {
       const WaitCosts waits = measure_waits(ranks_, options_.waits);
@@ -157,7 +165,7 @@ class Calibrator {
   }
 
  private:
-  bool noisy() const { return std::max(alone_.largest_error(ranks_.count()), busy_.largest_error(ranks_.count())) > options_.noise; }
+  bool noisy() const { return std::max(alone_.largest_error(ranks_.own().count()), busy_.largest_error(ranks_.own().count())) > options_.noise; }
 
   /// What this process does, for others; any thread may ask.
   std::string place() const {
@@ -199,14 +207,19 @@ class Calibrator {
     }
     const std::vector<std::int64_t> all(sizes.begin(), sizes.end());
     constexpr Nanos kForOneSize = kSecond / 2;
-    const ChannelCosts costs = measure_channel(ranks_, all, options_.waits, kForOneSize, [this](Device& device) {
-      walk(0, device);
-      rehearsals_.front().finish(*streams_, found_.front());
-      found_.front().clear();
-    });
-    result.transfers = costs.one_way;
-    result.both_ways = costs.both_ways;
-    result.sync = costs.sync;
+    const auto compute = [this](Rank rank, Device& device) {
+      walk(rank, device);
+      rehearsals_[at(rank)].finish(*streams_, found_[at(rank)]);
+      found_[at(rank)].clear();
+    };
+    const std::vector<std::string> hosts = ranks_.world()->hosts();
+    const auto across = first_two(hosts, false), beside = first_two(hosts, true);
+    const auto messages = [&](std::pair<std::int32_t, std::int32_t> processes) { return measure_messages(ranks_, processes, all, {options_.waits, kForOneSize}, compute); };
+    if (across || beside) {
+      result.messages = messages(across ? *across : *beside);
+      result.sync = measure_barriers(ranks_, options_.waits);
+    }
+    if (across && beside) result.beside = messages(*beside);
     const Quartiles inside = measure_handover(ranks_, options_.waits);
     const std::string first = ranks_.world()->broadcast(FieldsOut().add(inside).take());
     result.handover = FieldsIn(first).get<Quartiles>();
@@ -237,7 +250,7 @@ class Calibrator {
 
   /// On streams a message costs what its transport takes and what a lane takes to notice another's event; a barrier
   /// is taken to cost what the smallest message does.
-  void measure_messages(Calibration& result) {
+  void measure_streams(Calibration& result) {
     streams_->all_done();  // host and device are compared at the scale of microseconds
     std::set<std::int64_t> sizes{1 << 10, 1 << 16, 1 << 20, 1 << 24, 1 << 26};
     std::mutex mutex;
@@ -255,8 +268,8 @@ class Calibrator {
     };
     const std::vector<std::int64_t> in_turn(sizes.begin(), sizes.end());
     const std::int32_t count = std::max(1, options_.waits / static_cast<std::int32_t>(in_turn.size()));
-    result.transfers = measure_transfers(ranks_, *streams_, {ranks_.count(), 1, transfer_event_}, walk_of_first, in_turn, count, options_.longest, options_.stop);
-    if (!result.transfers.empty()) result.handover = result.sync = result.transfers.front().time;
+    result.messages.one_way = measure_transfers(ranks_, *streams_, {ranks_.count(), 1, transfer_event_}, walk_of_first, in_turn, count, options_.longest, options_.stop);
+    if (!result.messages.one_way.empty()) result.handover = result.sync = result.messages.one_way.front().time;
   }
 
   /// All ranks of a group walk until each has done its walks, so that nobody falls idle before.

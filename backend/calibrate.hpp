@@ -30,8 +30,8 @@ struct CalibrateOptions {
 struct Calibration {
   std::vector<MeasuredOp> ops;  ///< by stage, then kind; only what occurs in the Program
   Quartiles handover;           ///< of a (small) message between two ranks of a process, with what the receiver takes to notice
-  std::vector<MeasuredTransfer> transfers;  ///< by size, on streams and between processes
-  std::vector<MeasuredTransfer> both_ways;  ///< likewise, between processes, with as large a message the other way
+  MessageTimes messages;        ///< on streams (one way alone), and between processes: on two hosts, where there are several
+  MessageTimes beside;          ///< between two processes of one host, where there are several hosts
   Quartiles sync;               ///< of a barrier, after the last rank has come
   bool stopped = false;         ///< not everything was measured as often as asked for
 };

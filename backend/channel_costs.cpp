@@ -21,8 +21,8 @@ constexpr std::int32_t kFewest = 5;
 constexpr Nanos kPause = 200 * kMicrosecond;
 
 /// Two stages on two of `ranks` ranks, which send each other one message.
-Program there_and_back(std::int32_t ranks, Rank other) {
-  Program program = make_program("messages", ranks, 1, {0, other});
+Program there_and_back(std::int32_t ranks, Rank one, Rank other) {
+  Program program = make_program("messages", ranks, 1, {one, other});
   const auto op = [](Kind kind, Stage stage) {
     Op made;
     made.kind = kind;
@@ -30,7 +30,7 @@ Program there_and_back(std::int32_t ranks, Rank other) {
     made.microbatch = 0;
     return made;
   };
-  program.rows[0] = {op(Kind::F, 0), op(Kind::SEND_F, 0), op(Kind::RECV_B, 0), op(Kind::B, 0)};
+  program.rows[at(one)] = {op(Kind::F, 0), op(Kind::SEND_F, 0), op(Kind::RECV_B, 0), op(Kind::B, 0)};
   program.rows[at(other)] = {op(Kind::RECV_F, 1), op(Kind::F, 1), op(Kind::B, 1), op(Kind::SEND_B, 1)};
   return program;
 }
@@ -38,8 +38,8 @@ Program there_and_back(std::int32_t ranks, Rank other) {
 /// Channels and meetings of one measurement, which every process has an end of.
 class Joint {
  public:
-  explicit Joint(Ranks& ranks)
-      : other(ranks.own().count()), ranks_(ranks), plan_(make_plan(there_and_back(ranks.count(), other), {})), bells_(at(ranks.count())), groups_(everyone(ranks.count())),
+  Joint(Ranks& ranks, std::int32_t one_process, std::int32_t other_process)
+      : one(one_process * ranks.own().count()), other(other_process * ranks.own().count()), ranks_(ranks), plan_(make_plan(there_and_back(ranks.count(), one, other), {})), bells_(at(ranks.count())), groups_(everyone(ranks.count())),
         exchange_(*ranks.world(), plan_, groups_, ranks.count(), ranks.codec()), channels_(plan_, bells_, &exchange_), meetings_(groups_, bells_, &exchange_),
         control_(0, nullptr, bells_, &exchange_) {
     for (std::size_t m = 0; m < plan_.messages.size(); ++m) (plan_.messages[m].send.kind == Kind::SEND_F ? there : back) = static_cast<std::int32_t>(m);
@@ -84,7 +84,7 @@ class Joint {
     });
   }
 
-  const Rank other;  ///< the first rank of the second process
+  const Rank one, other;  ///< the first ranks of the two processes
   std::int32_t there = -1, back = -1;  ///< messages
 
  private:
@@ -106,20 +106,20 @@ class Joint {
 
 class Measuring {
  public:
-  Measuring(Ranks& ranks, const std::function<void(Device&)>& compute) : ranks_(ranks), joint_(ranks), compute_(compute) {}
+  Measuring(Ranks& ranks, std::pair<std::int32_t, std::int32_t> processes) : ranks_(ranks), joint_(ranks, processes.first, processes.second) {}
 
   /// Times of `count` messages of that size, in every process.
-  std::vector<Nanos> messages(std::int64_t bytes, std::int32_t count, bool both_ways) {
+  std::vector<Nanos> messages(std::int64_t bytes, std::int32_t count, bool both_ways, const std::function<void(Rank, Device&)>& compute) {
     std::vector<Nanos> there, back;
     joint_.each([&](Rank rank, Device& device) {
       for (std::int64_t walk = walk_; walk < walk_ + count; ++walk) {
         // Together, or whoever is ahead sends its next message while its last one is still under way.
         if (both_ways) joint_.meet(meeting_ + walk - walk_, rank);
-        if (rank == 0) {
+        if (rank == joint_.one) {
           const Payload message = device.message(bytes);
           if (!both_ways) wait_until(steady_now() + kPause);
           joint_.offer(joint_.there, walk, message);
-          if (!both_ways) compute_(device);
+          if (!both_ways) compute(rank, device);
           back.push_back(joint_.take(joint_.back, walk, rank));
         } else if (rank == joint_.other) {
           if (both_ways) joint_.offer(joint_.back, walk, device.message(bytes));
@@ -169,33 +169,45 @@ class Measuring {
 
   Ranks& ranks_;
   Joint joint_;
-  const std::function<void(Device&)>& compute_;
   std::int64_t walk_ = 0;
   std::int64_t meeting_ = 0;
 };
 
 }  // namespace
 
-ChannelCosts measure_channel(Ranks& ranks, std::span<const std::int64_t> sizes, std::int32_t count, Nanos longest, const std::function<void(Device&)>& compute) {
+MessageTimes measure_messages(Ranks& ranks, std::pair<std::int32_t, std::int32_t> processes, std::span<const std::int64_t> sizes, MessageCount count,
+                              const std::function<void(Rank, Device&)>& compute) {
   World& world = *ranks.world();
-  if (world.processes() < 2) return {};
   world.compare_clocks();
-  Measuring measuring(ranks, compute);
-  ChannelCosts costs;
+  Measuring measuring(ranks, processes);
+  MessageTimes times;
   for (const bool both_ways : {false, true}) {
     for (const std::int64_t bytes : sizes) {
       // The first ones find memory; they also tell how many there can be.
       const Nanos begun = steady_now();
-      measuring.messages(bytes, kFewest, both_ways);
+      measuring.messages(bytes, kFewest, both_ways, compute);
       const Nanos each = std::max<Nanos>(1, (steady_now() - begun) / kFewest);
-      const auto affordable = static_cast<std::int32_t>(std::clamp<Nanos>(longest / each, kFewest, std::max(kFewest, count)));
+      const auto affordable = static_cast<std::int32_t>(std::clamp<Nanos>(count.longest / each, kFewest, std::max(kFewest, count.most)));
       const std::string agreed = world.broadcast(FieldsOut().add(affordable).take());
-      const std::vector<Nanos> times = measuring.messages(bytes, FieldsIn(agreed).get<std::int32_t>(), both_ways);
-      (both_ways ? costs.both_ways : costs.one_way).push_back({bytes, quartiles(times)});
+      const std::vector<Nanos> all = measuring.messages(bytes, FieldsIn(agreed).get<std::int32_t>(), both_ways, compute);
+      (both_ways ? times.both_ways : times.one_way).push_back({bytes, quartiles(all)});
     }
   }
-  costs.sync = quartiles(measuring.barriers(std::max(1, count)));
-  return costs;
+  return times;
+}
+
+Quartiles measure_barriers(Ranks& ranks, std::int32_t count) {
+  ranks.world()->compare_clocks();
+  return quartiles(Measuring(ranks, {0, 1}).barriers(std::max(1, count)));
+}
+
+std::optional<std::pair<std::int32_t, std::int32_t>> first_two(const std::vector<std::string>& hosts, bool same) {
+  for (std::size_t one = 0; one < hosts.size(); ++one) {
+    for (std::size_t other = one + 1; other < hosts.size(); ++other) {
+      if ((hosts[one] == hosts[other]) == same) return std::pair(static_cast<std::int32_t>(one), static_cast<std::int32_t>(other));
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace bubblescope

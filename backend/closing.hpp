@@ -6,7 +6,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -89,12 +94,51 @@ void poll_until(Transport& transport, std::chrono::milliseconds limit, const Rea
   }
 }
 
-/// `exchange`: tells everybody this process's totals and returns those of all together; collective.
+/// `exchange`: tells everybody this process's totals and returns those of all together; collective. Throws RunError where
+/// nothing is handed over for `limit` and yet not all was: something was lost on its way, or never left.
 template <class Exchange>
-void await_all_parcels(const Exchange& exchange) {
+void await_all_parcels(std::chrono::milliseconds limit, const Exchange& exchange) {
   // Totals are of slightly different times at different processes: only where two rounds agree nothing was between them.
   ParcelTotals before{-1, -1};
-  for (ParcelTotals now = exchange(); now.handed_over != now.sent || now != before; now = exchange()) before = now;
+  Patience patience(limit);
+  for (ParcelTotals now = exchange(); now.handed_over != now.sent || now != before; now = exchange()) {
+    if (now != before) patience.renew();
+    if (patience.over()) throw RunError(fmt::format("{} parcels were sent, but {} have come", now.sent, now.handed_over));
+    before = now;
+  }
 }
+
+/// While it lives: ends this process where what follows takes longer than kClosePatience, because it waits without end for a
+/// process that is stopped. All has been said to the others by then, so nothing is lost.
+class EndInTime {
+ public:
+  /// `what` ends. Of several processes, which would say the same, `process` 0 is to be the first, so that the launcher ends
+  /// the others before they do.
+  EndInTime(std::string what, std::int32_t process) : watch_([this, what = std::move(what), process] {
+    std::unique_lock lock(mutex_);
+    for (Patience patience(kClosePatience + std::min(process, 4) * std::chrono::milliseconds(500)); !patience.over();) {
+      if (ended_.wait_for(lock, Patience::kLook, [this] { return done_; })) return;
+    }
+    std::fprintf(stderr, "bubblescope: %s did not end in time: a process was stopped when all was done\n", what.c_str());
+    std::fflush(nullptr);
+    std::_Exit(EXIT_FAILURE);
+  }) {}
+  ~EndInTime() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    ended_.notify_one();
+    watch_.join();
+  }
+  EndInTime(const EndInTime&) = delete;
+  EndInTime& operator=(const EndInTime&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool done_ = false;
+  std::thread watch_;  // uses what stands above
+};
 
 }  // namespace bubblescope

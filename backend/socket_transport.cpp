@@ -266,7 +266,7 @@ ParcelTotals SocketTransport::exchange_totals() {
 
 void SocketTransport::close() {
   if (closing_.exchange(true)) return;
-  await_all_parcels([this] { return exchange_totals(); });
+  await_all_parcels(options_.close_patience, [this] { return exchange_totals(); });
   poll_until(*this, options_.close_patience, [this] { return !busy(); });
   PollTurn::keep(polling_);
   for (const auto& peer : peers_) {

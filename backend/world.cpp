@@ -143,6 +143,10 @@ bool World::poll() {
   check();
   if (fails_.load(std::memory_order_acquire)) return false;
   try {
+    if (any_unsent_.exchange(false)) {
+      const std::lock_guard lock(mutex_);
+      throw RunError(unsent_);
+    }
     const bool moved = transport_->poll();
     return tell_left() || moved;
   } catch (const std::exception& error) {
@@ -371,8 +375,19 @@ void World::send(std::int64_t session, std::int32_t to, Parcel parcel, std::func
       any_left_ = true;
     };
   }
-  transport_->send(to, std::move(parcel), std::move(remember));
-  if (has_body && transport_->busy()) hurry();  // it moves on only while somebody looks
+  try {
+    transport_->send(to, std::move(parcel), std::move(remember));
+  } catch (const std::exception& error) {
+    // The other end waits for it without end. Whoever sends may hold what `lost` takes: the mover tells.
+    {
+      const std::lock_guard lock(mutex_);
+      unsent_ = error.what();
+    }
+    any_unsent_ = true;
+    hurry();
+    throw;
+  }
+  if (any_left_ || (has_body && transport_->busy())) hurry();  // it moves on only while somebody looks
 }
 
 bool World::tell_left() {

@@ -181,6 +181,8 @@ class World {
   std::map<std::int64_t, Session> session_;  ///< open ones and those that others opened first
   std::vector<std::pair<std::int64_t, std::function<void()>>> left_;  ///< by session: to be called by who polls
   std::atomic<bool> any_left_{false};
+  std::string unsent_;  ///< why something of a session could not be sent; `any_unsent_`: and nobody has ended the world for it yet
+  std::atomic<bool> any_unsent_{false};
   std::vector<std::vector<ClockSample>> clocks_;  ///< process 0: by process
   std::atomic<Nanos> offset_{0};
   std::atomic<bool> watching_{false};

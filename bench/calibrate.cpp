@@ -26,20 +26,25 @@ struct Options {
   bool json = false;
 };
 
-void print_channel(const CostProfile& profile) {
-  const bool both = !profile.both_ways.empty();
-  Table transfers{{{"message", Align::right}, {"time", Align::right}, {"± spread", Align::right}, {"samples", Align::right}, {"both ways", Align::right}, {"± spread", Align::right}}, {}};
-  for (std::size_t i = 0; i < profile.transfers.size(); ++i) {
-    const MeasuredTransfer& transfer = profile.transfers[i];
-    transfers.rows.push_back({bytes_text(transfer.bytes), format_duration(transfer.time.median), format_duration(transfer.time.spread()), std::to_string(transfer.time.count), "", ""});
-    if (i >= profile.both_ways.size()) continue;
-    transfers.rows.back()[4] = format_duration(profile.both_ways[i].time.median);
-    transfers.rows.back()[5] = format_duration(profile.both_ways[i].time.spread());
+void print_messages(const MessageTimes& messages) {
+  Table table{{{"message", Align::right}, {"time", Align::right}, {"± spread", Align::right}, {"samples", Align::right}, {"both ways", Align::right}, {"± spread", Align::right}}, {}};
+  for (std::size_t i = 0; i < messages.one_way.size(); ++i) {
+    const MeasuredTransfer& transfer = messages.one_way[i];
+    table.rows.push_back({bytes_text(transfer.bytes), format_duration(transfer.time.median), format_duration(transfer.time.spread()), std::to_string(transfer.time.count), "", ""});
+    if (i >= messages.both_ways.size()) continue;
+    table.rows.back()[4] = format_duration(messages.both_ways[i].time.median);
+    table.rows.back()[5] = format_duration(messages.both_ways[i].time.spread());
   }
-  if (profile.processes > 1) fmt::print("Between {} processes over {}\n", profile.processes, profile.channel);
-  if (!transfers.rows.empty()) fmt::print("{}\n", to_text(without_empty_columns(transfers)));
+  if (!table.rows.empty()) fmt::print("{}\n", to_text(without_empty_columns(table)));
+}
+
+void print_channel(const CostProfile& profile) {
+  if (profile.processes > 1) fmt::print("Between {} processes over {}{}\n", profile.processes, profile.channel, profile.hosts.empty() ? "" : ", on different hosts");
+  print_messages(profile.messages);
+  if (!profile.beside.one_way.empty()) fmt::print("Between two processes of one host\n");
+  print_messages(profile.beside);
   fmt::print("hand-over between ranks {}, barrier {}\n", format_duration(profile.link_latency), format_duration(profile.sync));
-  if (both && profile.inside_latency > 0) fmt::print("hand-over between ranks of one process {}\n", format_duration(profile.inside_latency));
+  if (!profile.messages.both_ways.empty() && profile.inside_latency > 0) fmt::print("hand-over between ranks of one process {}\n", format_duration(profile.inside_latency));
 }
 
 int calibrate_in(Job& job, const Options& options, const Scenario& scenario, const std::vector<Experiment>& experiments);
@@ -49,10 +54,13 @@ int calibrate_scenario(const Options& options, const CommandLine& line) {
   if (options.repeats > 0) scenario.run.repeats = options.repeats;
   need_backend(scenario.backend.name, line.arguments);
   const Chosen chosen = chosen_experiments(scenario, options.flags);
-  refuse_hopeless(scenario, chosen.experiments, false);
+  const MemoryNeeds needs = refuse_hopeless(scenario, chosen.experiments);
   Job job(scenario, line.arguments);
   if (job.speaks()) tell_skipped(chosen);
-  return in_job(job.world(), [&] { return calibrate_in(job, options, scenario, chosen.experiments); });
+  return in_job(job.world(), [&] {
+    refuse_too_large(scenario, needs, false, job.world());
+    return calibrate_in(job, options, scenario, chosen.experiments);
+  });
 }
 
 int calibrate_in(Job& job, const Options& options, const Scenario& scenario, const std::vector<Experiment>& experiments) {

@@ -2,6 +2,7 @@
 #include "bench/job.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
+#include "sim/core/read_file.hpp"
 #include "sim/scenario/build.hpp"
 
 namespace bubblescope {
@@ -53,16 +55,15 @@ std::map<std::string, std::set<int>> cores_by_host(World& world) {
   return cores;
 }
 
-void require_same(World& world, const std::vector<std::string>& arguments, const std::string& what) {
-  FieldsOut mine;
-  mine.add(version_text()).add(what);
-  for (const std::string& argument : arguments) mine.add(argument);
-  const std::vector<std::string> all = world.gather_all(mine.take());
+void require_same(World& world, const std::string& mine, std::string_view what) {
+  const std::vector<std::string> all = world.gather_all(mine);
   for (std::size_t p = 1; p < all.size(); ++p) {
-    if (all[p] == all.front()) continue;
-    throw InputError(fmt::format("process {} has another program, scenario or command line than process 0; expected the same files and arguments on every host", p));
+    if (all[p] != all.front()) throw InputError(fmt::format("process {} has another {} than process 0; expected the same files and arguments on every host", p, what));
   }
 }
+
+/// In which a launcher ends the other processes of a job once one has ended with an error.
+constexpr std::chrono::seconds kForOthers{2};
 
 /// An error before the processes know of each other (a scenario that is wrong) is most of the time everybody's. The launcher
 /// ends all of them once the first has told it; where it does not, it was this one's alone.
@@ -71,7 +72,7 @@ void wait_for_first() {
   for (const char* const name : {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"}) {
     const char* const own = std::getenv(name);
     if (own == nullptr || (std::string_view(name) == "RANK" && !by_torchrun)) continue;  // anybody's name for anything
-    if (std::string_view(own) != "0") std::this_thread::sleep_for(std::chrono::seconds(2));
+    if (std::string_view(own) != "0") std::this_thread::sleep_for(kForOthers);
     return;
   }
 }
@@ -102,6 +103,17 @@ void require_gpus_of_their_own(const Scenario& scenario, const Launch& launch) {
   if (scenario.run.kernels) throw InputError(fmt::format("kernels are recorded of ranks of one process, but {} has started {}; expected one process, or no --kernels", launch.by, launch.processes));
 }
 
+/// Whoever is lost until all are through is named: by process 0, whose results are whole by then, unless its work has done so
+/// and returned another `code` than 0, or by the others, which cannot know whether its results are.
+void end_together(World& world, int code) {
+  try {
+    world.barrier();
+  } catch (const LostError& error) {
+    if (!world.first()) throw;
+    if (code == 0) fmt::print(stderr, "bubblescope: {}; all was done\n", error.what());
+  }
+}
+
 }  // namespace
 
 Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
@@ -116,6 +128,7 @@ Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
   if (backend == "cuda") require_gpus_of_their_own(scenario, *launch);
   const Connect connect = [&] { return backend == "cuda" ? gpu_transport(*launch) : load_mpi(); };
   join(connect, own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
+  require_same_profile(scenario);
   if (backend == "cuda") share_gpus(scenario, *world_);
 }
 
@@ -123,6 +136,20 @@ Job::Job(const std::string& text, const std::vector<std::string>& arguments) {
   const auto launch = joined_launch();
   if (launch && launch->by == "torchrun") throw InputError(fmt::format("torchrun starts processes for GPUs; use 'mpirun -n {} bubblescope ...' or srun", launch->processes));
   if (launch && launch->processes > 1) join([] { return load_mpi(); }, "", text, arguments);
+}
+
+std::string Job::command(const std::vector<std::string>& arguments) const {
+  std::string text;
+  if (world_) {
+    const Launch launch = launched().value();
+    const std::string program = launch.by == "torchrun" ? "torchrun" : launch.by == "Slurm" ? "srun" : "mpirun";
+    text = program == "torchrun" ? "torchrun ... " : fmt::format("{} -n {} ", program, launch.processes);
+  }
+  return text + fmt::format("bubblescope {}", fmt::join(arguments, " "));
+}
+
+void Job::require_same_profile(const Scenario& scenario) const {
+  if (world_ && scenario.costs.source == "profile") require_same(*world_, read_file(scenario.costs.profile, "a profile in JSON"), fmt::format("profile '{}'", scenario.costs.profile.string()));
 }
 
 void Job::join(const Connect& connect, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
@@ -137,7 +164,11 @@ void Job::join(const Connect& connect, const std::string& ranks, const std::stri
   }
   world_->watch(fmt::format("process {} (host {}{})", world_->process(), host, ranks));
   watch.reset();  // from now on they look after each other
-  require_same(*world_, arguments, text);
+  FieldsOut command;
+  for (const std::string& argument : arguments) command.add(argument);
+  require_same(*world_, version_text() + build_text(), "program");
+  require_same(*world_, command.take(), "command line");
+  require_same(*world_, text, "scenario");
   use_cores(cores_by_host(*world_).at(host));
   const std::vector<std::string> hosts = world_->hosts();
   on_this_host_ = static_cast<std::int32_t>(std::count(hosts.begin(), hosts.end(), host));
@@ -177,7 +208,9 @@ RankCores rank_cores(const Scenario& scenario, World* world) {
 
 int in_job(World* world, const std::function<int()>& work) {
   try {
-    return work();
+    const int code = work();
+    if (world != nullptr) end_together(*world, code);
+    return code;
   } catch (const std::exception& error) {
     if (world == nullptr) throw;
     const bool refused = dynamic_cast<const InputError*>(&error) != nullptr;
@@ -192,7 +225,10 @@ bool is_for_others_to_print(const std::exception& error) {
   const std::string_view why = error.what();
   const bool lost_first = dynamic_cast<const LostError*>(&error) != nullptr && why.starts_with("process 0 ") && why.find(" ended early: ") == std::string_view::npos;
   if (!knows_launch) wait_for_first();
-  return silent && !lost_first;
+  if (!silent || (lost_first && launched()->process == 1)) return false;
+  // Some launchers end a job at the first exit code that is not 0: not before somebody has spoken.
+  std::this_thread::sleep_for(kForOthers);
+  return !lost_first;
 }
 
 void require_alone(const std::string& command) {

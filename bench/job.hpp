@@ -20,7 +20,7 @@ struct RankCores {
 /// The processes that this one was started with; alone where no launcher started it.
 class Job {
  public:
-  /// Joins them, and makes sure that all run the same scenario with the same arguments. Once in a process, after it has
+  /// Joins them, and makes sure that all run the same program with the same arguments, scenario and profile. Once in a process, after it has
   /// become the right program. Throws InputError where they differ, where the ranks cannot be shared evenly, or where the
   /// launcher is none for the scenario's backend.
   Job(const Scenario& scenario, const std::vector<std::string>& arguments);
@@ -29,8 +29,13 @@ class Job {
 
   World* world() const { return world_.get(); }  ///< null: alone
   std::int32_t on_this_host() const { return on_this_host_; }  ///< processes
+  /// The command line that starts all processes, as far as it is known.
+  std::string command(const std::vector<std::string>& arguments) const;
   /// Whether this process prints and writes files.
   bool speaks() const { return !world_ || world_->first(); }
+  /// Throws InputError where processes have different cost profiles under the name that `scenario` gives. Collective.
+  void require_same_profile(const Scenario& scenario) const;
+
  private:
   using Connect = std::function<std::unique_ptr<Transport>()>;
   void join(const Connect& connect, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments);
@@ -45,10 +50,11 @@ RankCores rank_cores(const Scenario& scenario, World* world);
 
 /// Runs `work`; where it throws, the other processes are told why this one ends. What they throw then says the
 /// same, so it is printed once (`is_for_others_to_print`), and is an InputError where this one's is: all end with the
-/// same exit code. `world`: null where this process is alone.
+/// same exit code. Returns once all are through; who waits for process 0 then throws LostError where that is lost meanwhile.
+/// `world`: null where this process is alone.
 int in_job(World* world, const std::function<int()>& work);
 
-/// Whether another process prints the error that this one ends with. Until the processes know of each other all but
+/// Whether another process prints the error that this one ends with, and time for it to do so. Until the processes know of each other all but
 /// the first wait for a while, in which the launcher ends them if the first has the same error; then they print theirs.
 bool is_for_others_to_print(const std::exception& error);
 

@@ -1,9 +1,10 @@
-# What recorded figures say of the machine.
+# What recorded figures say of the machine and of their spread.
 """Imported by the scripts that record figures."""
 
 import os
 import pathlib
 import platform
+import statistics
 
 
 def machine():
@@ -25,3 +26,9 @@ def steal_since(before):
     """The share of a core's time that was stolen since `before`, a steal_clock(), on the core where it is largest."""
     now = steal_clock()
     return round(max((now[core][0] - before[core][0]) / max(1, now[core][1] - before[core][1]) for core in before), 4)
+
+
+def quartiles(values):
+    """Of two figures or more."""
+    first, median, third = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": round(median, 4), "quartiles": [round(first, 4), round(third, 4)]}

@@ -2,14 +2,17 @@
 #include "bench/measure.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "backend/calibrate.hpp"
 #include "backend/clock.hpp"
 #include "backend/cores.hpp"
 #include "backend/fields.hpp"
+#include "backend/lifeline_meeting.hpp"
 #include "bench/job.hpp"
 #include "bench/machine.hpp"
 #include "bench/pool.hpp"
@@ -48,6 +51,25 @@ struct Rounds {
 
   std::size_t complete(bool executed) const { return executed ? timelines.size() : calibrations.size(); }
 };
+
+/// Where there are several; else both are empty.
+struct Hosts {
+  std::vector<std::int32_t> of_process;  ///< numbers from 0
+  std::vector<std::string> texts;
+};
+
+Hosts hosts_of(World* world) {
+  if (world == nullptr) return {};
+  const auto cores = available_core_list().size();
+  Hosts hosts;
+  std::map<std::string, std::int32_t> known;
+  for (const std::string& text : world->gather_all(fmt::format("{} ({}, {} core{})", host_name(), cpu_model(), cores, cores == 1 ? "" : "s"))) {
+    const auto [found, is_new] = known.try_emplace(text.substr(0, text.find(" (")), static_cast<std::int32_t>(known.size()));
+    if (is_new) hosts.texts.push_back(text);
+    hosts.of_process.push_back(found->second);
+  }
+  return known.size() > 1 ? hosts : Hosts{};
+}
 
 Measurement empty_measurement(const Experiment& experiment) { return {experiment.config.label, experiment.samples, experiment.program.stages(), {}}; }
 
@@ -236,7 +258,8 @@ class Session {
     std::vector<std::string> notes = undisturbed_.notes();
     if (options_.world == nullptr) return notes;
     const std::int32_t each = scenario_.cluster.ranks / options_.world->processes();
-    notes.push_back(fmt::format("{} processes over {}, {} rank{} each.", options_.world->processes(), options_.world->transport_name(), each, each == 1 ? "" : "s"));
+    notes.push_back(fmt::format("{} processes over {}, {} rank{} each{}.", options_.world->processes(), options_.world->transport_name(), each, each == 1 ? "" : "s",
+                                hosts_.texts.empty() ? "" : fmt::format(", on {} hosts: {}", hosts_.texts.size(), fmt::join(hosts_.texts, ", "))));
     for (std::size_t p = 1; p < clocks_.size(); ++p) {
       notes.push_back(fmt::format("Clocks were compared before, during and after every run: process {}'s, {} {} process 0's, drifted by at most {:.2f} us/s and is known within {}.", p,
                                   format_duration(std::abs(static_cast<Nanos>(clocks_[p].offset))), clocks_[p].offset < 0 ? "ahead of" : "behind", 1e6 * std::abs(clocks_[p].drift),
@@ -261,7 +284,7 @@ class Session {
   Summary predict(const Experiment& experiment, const Measurement& measurement, const Network& network) const {
     const StageCosts costs = with_bytes_of(stage_costs(measurement), experiment.costs);
     Cluster cluster = cluster_;
-    if (!imitated_) join_ranks(cluster, {network.handover, network.bandwidth}, network.inside, processes());
+    if (!imitated_) join_ranks(cluster, {processes(), {network.handover, network.bandwidth}, fit_link(network.beside.one_way), network.inside, hosts_.of_process});
     cluster.sync = network.sync;
     const auto iterations = static_cast<std::int32_t>(scenario_.run.warmup + scenario_.run.iterations);
     const Simulation run = simulate(repeat_iterations(experiment.program, iterations), costs, cluster);
@@ -307,10 +330,11 @@ class Session {
     profile.processes = processes();
     profile.channel = options_.world == nullptr ? "" : options_.world->transport_name();
     profile.inside_latency = processes() > 1 ? network.inside : 0;
-    profile.both_ways = network.both_ways;
     profile.link_latency = network.handover;
     profile.link_bandwidth = network.bandwidth;
-    profile.transfers = network.transfers;
+    profile.messages = network.messages;
+    profile.hosts = hosts_.of_process;
+    profile.beside = network.beside;
     profile.sync = network.sync;
   }
 
@@ -348,6 +372,7 @@ class Session {
   const MakeBackend& make_backend_;
   const MeasureOptions& options_;
   RankCores cores_;
+  Hosts hosts_ = hosts_of(options_.world);
   Undisturbed undisturbed_{scenario_.run.steal, options_.world, StealMeter(available_core_list())};
   std::vector<ClockFit> clocks_;  ///< by process
   Cluster cluster_;

@@ -30,26 +30,34 @@ OpTimes pooled(const std::vector<OpTimes>& rounds) {
   return {pooled(std::vector<Quartiles>(rounds.begin(), rounds.end())), quartiles(means).median};
 }
 
-template <typename Measured>
-std::vector<MeasuredTransfer> by_size(std::span<const Measured> all, std::vector<MeasuredTransfer> Measured::* which) {
-  std::map<std::int64_t, std::vector<Quartiles>> times;
-  for (const Measured& one : all) {
-    for (const MeasuredTransfer& transfer : one.*which) times[transfer.bytes].push_back(transfer.time);
-  }
+using BySize = std::map<std::int64_t, std::vector<Quartiles>>;
+
+void add_to(BySize& all, const std::vector<MeasuredTransfer>& transfers) {
+  for (const MeasuredTransfer& transfer : transfers) all[transfer.bytes].push_back(transfer.time);
+}
+
+std::vector<MeasuredTransfer> pooled(const BySize& all) {
   std::vector<MeasuredTransfer> transfers;
-  for (const auto& [bytes, list] : times) transfers.push_back({bytes, pooled(list)});
+  for (const auto& [bytes, times] : all) transfers.push_back({bytes, pooled(times)});
   return transfers;
+}
+
+template <typename Measured>
+MessageTimes pooled_messages(std::span<const Measured> all, MessageTimes Measured::* which) {
+  BySize one_way, both_ways;
+  for (const Measured& one : all) add_to(one_way, (one.*which).one_way), add_to(both_ways, (one.*which).both_ways);
+  return {pooled(one_way), pooled(both_ways)};
 }
 
 /// Gives `network` the messages of all of these by size, and the latency and bandwidth that belong to them together.
 template <typename Measured>
-void pool_transfers(std::span<const Measured> all, Network& network) {
-  network.both_ways = by_size(all, &Measured::both_ways);
-  network.transfers = by_size(all, &Measured::transfers);
-  if (network.transfers.empty()) return;
+void pool_links(std::span<const Measured> all, Network& network) {
+  network.messages = pooled_messages(all, &Measured::messages);
+  network.beside = pooled_messages(all, &Measured::beside);
+  if (network.messages.one_way.empty()) return;
   // What was measured so far is between ranks of one process.
   network.inside = network.handover;
-  const Link link = fit_link(network.transfers);
+  const Link link = fit_link(network.messages.one_way);
   network.handover = link.latency;
   network.bandwidth = link.bandwidth;
 }
@@ -85,7 +93,7 @@ Network pool_network(std::span<const Calibration> rounds) {
     sync.push_back(round.sync);
   }
   Network network{.handover = pooled(handover).median, .sync = pooled(sync).median};
-  pool_transfers(rounds, network);
+  pool_links(rounds, network);
   return network;
 }
 
@@ -97,7 +105,7 @@ Network pool_networks(std::span<const Network> networks) {
     syncs.push_back(network.sync);
   }
   Network all{.handover = quartiles(handovers).median, .sync = quartiles(syncs).median};
-  pool_transfers(networks, all);
+  pool_links(networks, all);
   if (!insides.empty()) all.inside = quartiles(insides).median;
   return all;
 }

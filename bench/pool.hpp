@@ -14,9 +14,9 @@ struct Network {
   Nanos handover = 0;  ///< of a message of no size
   double bandwidth = 0;  ///< bytes/s; 0: infinite
   Nanos sync = 0;
-  std::vector<MeasuredTransfer> transfers{};  ///< by size
+  MessageTimes messages{};
   Nanos inside = 0;  ///< between processes: what the hand-over costs between two ranks of one
-  std::vector<MeasuredTransfer> both_ways{};  ///< by size, with as large a message the other way
+  MessageTimes beside{};  ///< between processes of one host, where there are several hosts
 };
 
 /// `measurement` with the ops of all rounds: the median over rounds, quartile by quartile and of

@@ -6,14 +6,18 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "analysis/report.hpp"
+#include "backend/fields.hpp"
+#include "backend/lifeline_meeting.hpp"
 #include "backend/null.hpp"
 #include "backend/recordable.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/experiment_case.hpp"
 #include "bench/machine.hpp"
 #include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
 
 namespace bubblescope {
 namespace {
@@ -24,21 +28,6 @@ std::int64_t data_bytes(const Scenario& scenario) {
   std::int64_t image = 1;
   for (const std::int64_t side : scenario.model.image) image *= side;
   return (scenario.data.samples + scenario.data.test_samples) * image;
-}
-
-/// What all ranks of one experiment hold of a state that is kept, and at most.
-struct Need {
-  std::int64_t state = 0;
-  std::int64_t peak = 0;
-};
-
-Need need_of(const Summary& summary) {
-  Need need;
-  for (const RankMemory& rank : summary.memory) {
-    need.state += rank.at_peak.weights + rank.at_peak.optimizer;
-    need.peak += rank.peak_bytes;
-  }
-  return need;
 }
 
 }  // namespace
@@ -71,29 +60,70 @@ MakeBackend backend_of(const Scenario& scenario) {
   return torch_backend_of(scenario);
 }
 
-void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments, bool keeps_states) {
+MemoryNeeds refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments) {
   for (const Experiment& experiment : experiments) {
     if (!scenario.backend.graphs) break;
     const std::string why = scenario.model.dropout > 0 ? kDropoutNotRecordable : not_recordable(experiment.program);
     if (!why.empty()) throw InputError(fmt::format("{}: '{}' cannot run as CUDA graphs: {}; expected backend.graphs = false", scenario.file.string(), experiment.config.label, why));
   }
-  std::int64_t states = 0, peak = 0;
+  MemoryNeeds needs;
   for (const Experiment& experiment : experiments) {
     const Prediction prediction = predict_case(make_case(experiment, scenario, {}));
     if (prediction.deadlock) throw RunError("not run; " + deadlock_text(prediction));
     const auto notes = memory_notes(scenario, {prediction});
     if (!notes.empty()) throw RunError(notes.front() + "; it is not run");
     if (!prediction.summary) continue;
-    const Need need = need_of(*prediction.summary);
-    if (keeps_states) states += need.state;
-    peak = std::max(peak, need.peak);
+    auto& ranks = needs.emplace_back();
+    for (const RankMemory& rank : prediction.summary->memory) ranks.push_back({rank.at_peak.weights + rank.at_peak.optimizer, rank.peak_bytes});
   }
+  return needs;
+}
+
+std::int64_t bytes_needed(const MemoryNeeds& needs, RankRange ranks, bool keeps_states) {
+  std::int64_t states = 0, peak = 0;
+  for (const auto& experiment : needs) {
+    std::int64_t together = 0;
+    for (Rank r = ranks.first; r < std::min(ranks.last, static_cast<Rank>(experiment.size())); ++r) {
+      if (keeps_states) states += experiment[at(r)].state;
+      together += experiment[at(r)].peak;
+    }
+    peak = std::max(peak, together);
+  }
+  return states + peak;
+}
+
+std::string too_little_memory(const std::vector<ProcessMemory>& processes) {
+  std::map<std::string, ProcessMemory> hosts;
+  for (const ProcessMemory& process : processes) {
+    ProcessMemory& host = hosts.try_emplace(process.host, ProcessMemory{process.host, 0, process.capacity}).first->second;
+    host.needed += process.needed;
+    host.capacity = std::min(host.capacity, process.capacity);  // a process's control group may allow less
+  }
+  for (const auto& [name, host] : hosts) {
+    if (host.capacity <= 0 || host.needed <= host.capacity) continue;
+    return fmt::format("data set, weights and activations need about {} of memory, but {} has {}; it is not run", bytes_text(host.needed), name.empty() ? "this machine" : "host " + name, bytes_text(host.capacity));
+  }
+  return {};
+}
+
+void refuse_too_large(const Scenario& scenario, const MemoryNeeds& needs, bool keeps_states, World* world) {
   if (scenario.backend.name != "cpu") return;
-  const std::int64_t needed = data_bytes(scenario) + states + peak, capacity = memory_capacity();
-  if (capacity > 0 && needed > capacity) {
-    throw RunError(fmt::format("{}: data set, weights and activations need about {} of memory, but this machine has {}; it is not run", scenario.file.string(), bytes_text(needed),
-                               bytes_text(capacity)));
+  const std::int32_t count = scenario.cluster.ranks;
+  const RankRange own = world == nullptr ? RankRange{0, count} : ranks_of_process(world->process(), world->processes(), count);
+  std::vector<ProcessMemory> processes{{"", data_bytes(scenario) + bytes_needed(needs, own, keeps_states), memory_capacity()}};
+  if (world != nullptr) {
+    const std::string mine = FieldsOut().add(host_name()).add(processes.front().needed).add(processes.front().capacity).take();
+    processes.clear();
+    for (const std::string& one : world->gather_all(mine)) {
+      FieldsIn fields(one);
+      ProcessMemory& process = processes.emplace_back();
+      process.host = fields.get<std::string>();
+      process.needed = fields.get<std::int64_t>();
+      process.capacity = fields.get<std::int64_t>();
+    }
   }
+  // All of them find the same.
+  if (const std::string why = too_little_memory(processes); !why.empty()) throw RunError(fmt::format("{}: {}", scenario.file.string(), why));
 }
 
 std::string nothing_measured(const MeasuredRun& run) {

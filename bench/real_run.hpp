@@ -2,9 +2,11 @@
 // fits into the machine, and how an early end is told.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "backend/world.hpp"
 #include "bench/measure.hpp"
 #include "bench/schedule_flags.hpp"
 
@@ -23,11 +25,34 @@ void tell_skipped(const Chosen& chosen);
 /// The backend that the scenario names.
 MakeBackend backend_of(const Scenario& scenario);
 
+/// Bytes that a rank holds of a state that is kept between iterations, and at most.
+struct RankNeed {
+  std::int64_t state = 0;
+  std::int64_t peak = 0;
+};
+/// By experiment and rank.
+using MemoryNeeds = std::vector<std::vector<RankNeed>>;
+
 /// Refuses what is known beforehand to end in the middle: throws RunError naming the schedule where it
-/// deadlocks, needs more memory than its devices have, or, on the CPU backend, than this machine has.
-/// `keeps_states`: whether the weights of every experiment are kept while another one works, so that
-/// its training goes on.
-void refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments, bool keeps_states);
+/// deadlocks or needs more memory than its devices have.
+MemoryNeeds refuse_hopeless(const Scenario& scenario, const std::vector<Experiment>& experiments);
+
+/// Of those ranks together, one experiment after the other. `keeps_states`: whether the weights of every experiment are kept
+/// while another one works, so that its training goes on.
+std::int64_t bytes_needed(const MemoryNeeds& needs, RankRange ranks, bool keeps_states);
+
+/// Bytes that a process needs, and that its host has; capacity 0: nobody knows.
+struct ProcessMemory {
+  std::string host;  ///< empty: this machine
+  std::int64_t needed = 0;
+  std::int64_t capacity = 0;
+};
+/// The first host that has too little for its processes, as a sentence; empty: all have enough.
+std::string too_little_memory(const std::vector<ProcessMemory>& processes);
+
+/// On the CPU backend: throws RunError, in all processes, where a host has less memory than its processes need. Collective;
+/// `world`: null where this process has all ranks.
+void refuse_too_large(const Scenario& scenario, const MemoryNeeds& needs, bool keeps_states, World* world);
 
 /// Why nothing could be measured, or an empty text where something was.
 std::string nothing_measured(const MeasuredRun& run);

@@ -90,10 +90,13 @@ int run(const Options& options, const CommandLine& line) {
   if (options.seed_given) scenario.seed = options.seed;
   need_backend(scenario.backend.name, line.arguments);
   const Chosen chosen = chosen_experiments(scenario, options.flags);
-  refuse_hopeless(scenario, chosen.experiments, !options.train);
+  const MemoryNeeds needs = refuse_hopeless(scenario, chosen.experiments);
   Job job(scenario, line.arguments);
   if (job.speaks()) tell_skipped(chosen);
-  return in_job(job.world(), [&] { return run_in(job, options, line, scenario, chosen.experiments); });
+  return in_job(job.world(), [&] {
+    refuse_too_large(scenario, needs, !options.train, job.world());
+    return run_in(job, options, line, scenario, chosen.experiments);
+  });
 }
 
 int run_in(Job& job, const Options& options, const CommandLine& line, const Scenario& scenario, const std::vector<Experiment>& experiments) {
@@ -103,8 +106,7 @@ int run_in(Job& job, const Options& options, const CommandLine& line, const Scen
   }
   if (!options.out.empty() && job.speaks()) prepare_run_folder(options.out);
 
-  std::string command = "bubblescope";
-  for (const std::string& argument : line.arguments) command += ' ' + argument;
+  const std::string command = job.command(line.arguments);
   Progress progress("running", static_cast<std::int64_t>(experiments.size()) * (2 * scenario.run.repeats + (scenario.run.kernels ? 1 : 0)));
   MeasureOptions measure;
   measure.stop = interrupt.flag();

@@ -69,6 +69,8 @@ std::vector<std::string> Undisturbed::notes() const {
   if (most < 0.005 && done_again_ == 0) return {};
   std::string note = fmt::format("Other guests of the host took up to {:.1f} % of a core's time in a calibration or run (steal time), in the median one {:.1f} %.", 100 * most, 100 * median);
   if (done_again_ > 0) note += fmt::format(" {} others lost more than {:.1f} % and were done again.", done_again_, 100 * most_);
+  const auto over = std::count_if(stolen_.begin(), stolen_.end(), [&](double stolen) { return stolen > most_; });
+  if (done_again_ > 0 && over > 0) note += fmt::format(" {} kept that lost more, as {} did {} times in a row.", over == 1 ? "1 is" : fmt::format("{} are", over), over == 1 ? "it" : "they", kAttempts);
   return {note};
 }
 

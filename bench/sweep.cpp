@@ -123,6 +123,7 @@ int sweep(Job& job, const Options& options, const std::string& text) {
   const Spread spread = job.world() == nullptr ? Spread(spread_over_threads) : spread_over_processes(*job.world());
   ScenarioDraft base = draft_scenario(text, options.scenario);
   apply_overrides(base, options.flags.overrides);
+  job.require_same_profile(base.scenario);
   const std::vector<SweepAxis> axes = parse_axes(options.over);
   check_axes(axes, base);
   if (job.speaks()) require_known_form(options.out);

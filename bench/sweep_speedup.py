@@ -15,12 +15,11 @@ import datetime
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import time
 
-from machine import machine, steal_clock, steal_since
+from machine import machine, quartiles, steal_clock, steal_since
 
 OVER = "ranks=2:4:8,microbatches=4..64,schedule=all"
 
@@ -36,11 +35,6 @@ def seconds(command, expected, copies=1):
             sys.exit(f"{' '.join(command)}: {done.stderr.decode() or 'other results than with one thread'}")
         expected = done.stdout
     return took, expected
-
-
-def quartiles(values):
-    first, median, third = statistics.quantiles(values, n=4, method="inclusive")
-    return {"median": round(median, 4), "quartiles": [round(first, 4), round(third, 4)]}
 
 
 def main():

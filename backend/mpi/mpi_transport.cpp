@@ -4,12 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "backend/mpi/errors.hpp"
@@ -30,37 +26,6 @@ struct Sizes {
   std::int64_t head = 0;
 };
 constexpr std::int64_t kMostMessage = static_cast<std::int64_t>(sizeof(Sizes)) + Transport::kMostHead + MpiTransport::kMostInline;
-
-/// Ends this process where MPI does not within kClosePatience: MPI_Finalize waits without end for a process that is stopped. All
-/// processes are through with their work then, and mpirun ends those that are left.
-class EndInTime {
- public:
-  EndInTime() : watch_([this] {
-    std::unique_lock lock(mutex_);
-    for (Patience patience(kClosePatience); !patience.over();) {
-      if (ended_.wait_for(lock, Patience::kLook, [this] { return done_; })) return;
-    }
-    std::fprintf(stderr, "bubblescope: MPI did not end in time: a process was stopped when all was done\n");
-    std::fflush(nullptr);
-    std::_Exit(EXIT_FAILURE);
-  }) {}
-  ~EndInTime() {
-    {
-      const std::lock_guard lock(mutex_);
-      done_ = true;
-    }
-    ended_.notify_one();
-    watch_.join();
-  }
-  EndInTime(const EndInTime&) = delete;
-  EndInTime& operator=(const EndInTime&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool done_ = false;
-  std::thread watch_;  // uses what stands above
-};
 
 /// So many bytes as one thing.
 class Bytes {
@@ -389,7 +354,7 @@ ParcelTotals MpiTransport::exchange_totals() {
 
 void MpiTransport::close() {
   if (closed_) return;
-  await_all_parcels([this] { return exchange_totals(); });
+  await_all_parcels(kClosePatience, [this] { return exchange_totals(); });
   poll_until(*this, kClosePatience, [this] { return !busy(); });
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(heads_, &request), "MPI_Ibarrier");
@@ -406,7 +371,7 @@ void MpiTransport::end_mpi() {
     check_mpi(MPI_Request_free(&slot.request), "MPI_Request_free");
   }
   closed_ = true;  // only now MPI writes to no memory of this
-  const EndInTime in_time;
+  const EndInTime in_time("MPI", process());
   for (MPI_Comm* const comm : {&heads_, &bodies_}) check_mpi(MPI_Comm_free(comm), "MPI_Comm_free");
   if (started_mpi_) check_mpi(MPI_Finalize(), "MPI_Finalize");
 }

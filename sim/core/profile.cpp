@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
 #include "sim/core/json_reader.hpp"
 #include "sim/core/read_file.hpp"
 #include "sim/core/write_file.hpp"
@@ -111,15 +112,21 @@ Link fit_link(std::span<const MeasuredTransfer> transfers) {
   return {static_cast<Nanos>(std::llround(latency)), 1e9 / per_byte};
 }
 
-void join_ranks(Cluster& cluster, const Link& across, Nanos inside, std::int32_t processes) {
-  cluster.link = across;
+void join_ranks(Cluster& cluster, const ProcessLinks& links) {
+  const std::int32_t processes = links.processes;
+  cluster.link = links.across;
   cluster.links.clear();
   const std::int32_t ranks = cluster.ranks();
   if (processes < 2 || ranks < processes || ranks % processes != 0) return;
   const std::int32_t each = ranks / processes;
-  if (each == 1) return;
+  const bool several_hosts = links.hosts.size() == at(processes) && std::set(links.hosts.begin(), links.hosts.end()).size() > 1;
+  if (each == 1 && !several_hosts) return;
+  const auto between = [&](std::int32_t from, std::int32_t to) {
+    if (from == to) return Link{links.inside, 0};
+    return several_hosts && links.hosts[at(from)] == links.hosts[at(to)] ? links.beside : links.across;
+  };
   for (Rank from = 0; from < ranks; ++from) {
-    for (Rank to = 0; to < ranks; ++to) cluster.links.push_back(from / each == to / each ? Link{inside, 0} : across);
+    for (Rank to = 0; to < ranks; ++to) cluster.links.push_back(between(from / each, to / each));
   }
 }
 
@@ -161,7 +168,7 @@ std::string profile_to_json(const CostProfile& profile) {
                {"date", profile.date},
                {"machine", {{"cpu", profile.cpu}, {"cores", profile.cores}, {"device", profile.device}, {"placement", profile.placement}}},
                {"versions", Json::object()},
-               {"link", {{"latency", profile.link_latency}, {"bandwidth", std::llround(profile.link_bandwidth)}, {"transfers", transfers_json(profile.transfers)}}},
+               {"link", {{"latency", profile.link_latency}, {"bandwidth", std::llround(profile.link_bandwidth)}, {"transfers", transfers_json(profile.messages.one_way)}}},
                {"sync", profile.sync},
                {"measurements", Json::array()}};
   for (const auto& [software, version] : profile.versions) root["versions"][software] = version;
@@ -169,7 +176,11 @@ std::string profile_to_json(const CostProfile& profile) {
     root["link"]["channel"] = profile.channel;
     root["link"]["processes"] = profile.processes;
     root["link"]["inside_latency"] = profile.inside_latency;
-    root["link"]["both_ways"] = transfers_json(profile.both_ways);
+    root["link"]["both_ways"] = transfers_json(profile.messages.both_ways);
+  }
+  if (!profile.hosts.empty()) root["link"]["hosts"] = profile.hosts;
+  if (!profile.beside.one_way.empty()) {
+    root["link"]["beside"] = {{"transfers", transfers_json(profile.beside.one_way)}, {"both_ways", transfers_json(profile.beside.both_ways)}};
   }
   for (const Measurement& measurement : profile.measurements) {
     Json ops = Json::array();
@@ -199,11 +210,18 @@ CostProfile profile_from_json(std::string_view text, const std::string& file) {
   const JsonReader link = root.at("link");
   profile.link_latency = link.at("latency").number(0, kLongest);
   if (link.has("bandwidth")) profile.link_bandwidth = static_cast<double>(link.at("bandwidth").number(0));
-  if (link.has("transfers")) profile.transfers = read_transfers(link.at("transfers"));
+  if (link.has("transfers")) profile.messages.one_way = read_transfers(link.at("transfers"));
   if (link.has("channel")) profile.channel = link.at("channel").text();
   if (link.has("processes")) profile.processes = static_cast<std::int32_t>(link.at("processes").number(1, std::numeric_limits<std::int32_t>::max()));
   if (link.has("inside_latency")) profile.inside_latency = link.at("inside_latency").number(0, kLongest);
-  if (link.has("both_ways")) profile.both_ways = read_transfers(link.at("both_ways"));
+  if (link.has("both_ways")) profile.messages.both_ways = read_transfers(link.at("both_ways"));
+  if (link.has("hosts")) {
+    for (const JsonReader& host : link.at("hosts").items()) profile.hosts.push_back(static_cast<std::int32_t>(host.number(0, profile.processes - 1)));
+    if (profile.hosts.size() != at(profile.processes)) {
+      throw InputError(fmt::format("{}: 'link.hosts' names {} hosts for {} processes; expected one for each", file, profile.hosts.size(), profile.processes));
+    }
+  }
+  if (link.has("beside")) profile.beside = {read_transfers(link.at("beside").at("transfers")), read_transfers(link.at("beside").at("both_ways"))};
   profile.sync = root.at("sync").number(0, kLongest);
   std::map<std::pair<std::string, std::int64_t>, std::size_t> seen;  // schedule and size -> its measurement
   for (const JsonReader& item : root.at("measurements").items()) {

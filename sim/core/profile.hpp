@@ -60,9 +60,24 @@ struct MeasuredTransfer {
 /// None: {0, 0}.
 Link fit_link(std::span<const MeasuredTransfer> transfers);
 
-/// Gives the ranks of `cluster` their links: `across` between processes, which share the ranks evenly, and a hand-over
-/// that takes `inside` whatever the size within one. One process: `across` everywhere.
-void join_ranks(Cluster& cluster, const Link& across, Nanos inside, std::int32_t processes);
+/// Messages between two ranks.
+struct MessageTimes {
+  std::vector<MeasuredTransfer> one_way;   ///< by size
+  std::vector<MeasuredTransfer> both_ways; ///< likewise, with as large a message the other way at the same time
+  friend bool operator==(const MessageTimes&, const MessageTimes&) = default;
+};
+
+/// How the ranks of several processes reach each other. The processes share the ranks evenly, neighbours together.
+struct ProcessLinks {
+  std::int32_t processes = 1;
+  Link across;              ///< between two processes, on different hosts where there are several
+  Link beside{};            ///< between two processes of one host, where there are several hosts
+  Nanos inside = 0;         ///< what a hand-over within a process takes, whatever the size
+  std::vector<std::int32_t> hosts{};  ///< of every process, numbers from 0; empty: all have one host
+};
+
+/// Gives the ranks of `cluster` their links. One process: `across` everywhere.
+void join_ranks(Cluster& cluster, const ProcessLinks& links);
 
 /// All that was measured on one machine. (`Profile` is the dependency rule of a Program.)
 struct CostProfile {
@@ -78,13 +93,14 @@ struct CostProfile {
   Nanos link_latency = 0;  ///< hand-over between two ranks (in different processes), with what the receiver takes to notice
   double link_bandwidth = 0;  ///< bytes/s; 0: messages of all sizes take the same
   Nanos inside_latency = 0;   ///< hand-over between two ranks of a process, where there are several processes
-  std::vector<MeasuredTransfer> transfers;  ///< by size, where it was measured
-  std::vector<MeasuredTransfer> both_ways;  ///< likewise, with as large a message the other way at the same time
+  MessageTimes messages;      ///< where they were measured
+  std::vector<std::int32_t> hosts;  ///< of every process, numbers from 0, where there are several; the link is between two of them then
+  MessageTimes beside;        ///< likewise, between two processes of one host
   Nanos sync = 0;          ///< what a barrier costs after the last rank has come
   std::vector<Measurement> measurements;
 
   /// Gives the ranks of `cluster` the measured links.
-  void join(Cluster& cluster) const { join_ranks(cluster, {link_latency, link_bandwidth}, inside_latency, processes); }
+  void join(Cluster& cluster) const { join_ranks(cluster, {processes, {link_latency, link_bandwidth}, fit_link(beside.one_way), inside_latency, hosts}); }
   friend bool operator==(const CostProfile&, const CostProfile&) = default;
 };
 

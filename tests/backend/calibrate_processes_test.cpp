@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "backend/calibrate.hpp"
+#include "backend/cores.hpp"
 #include "backend/null.hpp"
 #include "backend/payload_codec.hpp"
 #include "sim/schedules/registry.hpp"
@@ -53,8 +55,8 @@ TEST(CalibrateOverProcesses, all_have_the_same_measurements_of_all_ranks) {
     EXPECT_THAT(thrown, testing::Each(""));
     const Calibration& mine = all.front();
     EXPECT_EQ(mine.ops, all.back().ops);
-    EXPECT_EQ(mine.transfers, all.back().transfers);
-    EXPECT_EQ(mine.both_ways, all.back().both_ways);
+    EXPECT_EQ(mine.messages.one_way, all.back().messages.one_way);
+    EXPECT_EQ(mine.messages.both_ways, all.back().messages.both_ways);
     EXPECT_EQ(mine.sync, all.back().sync);
     EXPECT_EQ(mine.handover, all.back().handover);
     EXPECT_FALSE(mine.stopped);
@@ -74,7 +76,7 @@ TEST(CalibrateOverProcesses, all_have_the_same_measurements_of_all_ranks) {
       busy += op.busy.count;
     }
     EXPECT_GT(busy, 0);
-    for (const auto* transfers : {&mine.transfers, &mine.both_ways}) {
+    for (const auto* transfers : {&mine.messages.one_way, &mine.messages.both_ways}) {
       ASSERT_EQ(transfers->size(), 2u);
       EXPECT_EQ(transfers->front().bytes, 1 << 10);
       EXPECT_EQ(transfers->back().bytes, 5000);
@@ -83,12 +85,35 @@ TEST(CalibrateOverProcesses, all_have_the_same_measurements_of_all_ranks) {
         EXPECT_GT(transfer.time.median, 0);
       }
     }
-    EXPECT_EQ(mine.both_ways.front().time.count % 2, 0) << "each way";
+    EXPECT_EQ(mine.messages.both_ways.front().time.count % 2, 0) << "each way";
     EXPECT_EQ(mine.sync.count, 10);
     EXPECT_GT(mine.sync.median, 0);
     EXPECT_EQ(mine.handover.count, ranks_each > 1 ? 10 : 0);
     EXPECT_EQ(mine.handover.median > 0, ranks_each > 1);
   }
+}
+
+TEST(CalibrateOverProcesses, hosts_with_different_numbers_of_cores_do_the_same) {
+  ThreadProcesses processes(2);
+  std::atomic<bool> ended{false};
+  std::thread rescue([&] {
+    for (int tenths = 0; tenths < 200 && !ended; ++tenths) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (!ended) processes.lose("who waits for whom?");
+  });
+  const auto thrown = processes.run([](World& world) {
+    const std::vector<int> cores = available_core_list();
+    if (world.first()) pin_thread(std::span(cores).first(1));  // the threads of ranks have what this one has
+    const Program program = scheduled("gpipe", 4, 2);
+    NullBackend backend(slow_costs(4));
+    Ranks ranks(backend, program, {}, &world);
+    CalibrateOptions options;
+    options.rounds = 3;
+    options.waits = 10;
+    calibrate(program, ranks, options);
+  });
+  ended = true;
+  rescue.join();
+  EXPECT_THAT(thrown, testing::Each(""));
 }
 
 // Between processes, so that ops are slowed down by what moves messages as they are in a run.

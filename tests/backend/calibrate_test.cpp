@@ -233,7 +233,7 @@ TEST(Calibrate, on_streams_messages_are_timed_by_size) {
   options.waits = 10;
   const Calibration calibration = calibrate(program, ranks, options);
   std::set<std::int64_t> sizes;
-  for (const MeasuredTransfer& transfer : calibration.transfers) {
+  for (const MeasuredTransfer& transfer : calibration.messages.one_way) {
     sizes.insert(transfer.bytes);
     EXPECT_GE(transfer.time.first, carrying(transfer.bytes));
     EXPECT_GE(transfer.time.count, 1);

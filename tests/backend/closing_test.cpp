@@ -3,6 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "sim/core/error.hpp"
+
 namespace bubblescope {
 namespace {
 
@@ -36,6 +44,29 @@ TEST(Patience, does_not_count_time_in_which_the_process_was_stopped_itself) {
   bool over = false;
   for (std::chrono::milliseconds now = 4s; now <= 6s; now += Patience::kLook) over = patience.over(begin + 3h + now);
   EXPECT_TRUE(over);
+}
+
+TEST(AwaitAllParcels, ends_once_two_rounds_agree_that_all_have_come) {
+  std::vector<ParcelTotals> rounds{{1, 3}, {3, 3}, {3, 4}, {4, 4}, {4, 4}, {9, 9}};
+  std::size_t next = 0;
+  await_all_parcels(1h, [&] { return rounds.at(next++); });
+  EXPECT_EQ(next, 5u);
+}
+
+TEST(AwaitAllParcels, does_not_wait_without_end_for_one_that_was_counted_and_never_left) {
+  std::int64_t come = 0;
+  const auto begin = Patience::Clock::now();
+  try {
+    await_all_parcels(300ms, [&] {
+      std::this_thread::sleep_for(10ms);
+      come = std::min<std::int64_t>(come + 1, 6);
+      return ParcelTotals{come, 7};
+    });
+    FAIL() << "they have not all come";
+  } catch (const RunError& error) {
+    EXPECT_STREQ(error.what(), "7 parcels were sent, but 6 have come");
+  }
+  EXPECT_GE(Patience::Clock::now() - begin, 300ms);
 }
 
 }  // namespace

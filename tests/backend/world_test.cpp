@@ -437,6 +437,27 @@ TEST(World, what_cannot_be_sent_by_the_thread_that_watches_the_clocks_is_a_loss)
   EXPECT_EQ(lost_within(world, 10 * kSecond), "nothing can be sent");
 }
 
+TEST(World, what_cannot_be_sent_for_a_session_is_a_loss) {
+  std::array<Faults, 2> faults;
+  auto transports = faulty(thread_transports(2), faults);
+  World world(std::move(transports[0]));
+  const std::int64_t session = world.new_session();
+  std::mutex held;  // by who sends, and needed by who is told
+  bool told = false;
+  world.open(session, [](std::int32_t, std::string_view, Parcel&) {}, [&] {
+    const std::lock_guard lock(held);
+    told = true;
+  });
+  faults[0].send = true;
+  {
+    const std::lock_guard lock(held);
+    EXPECT_THROW(world.send(session, 1, "lost on its way"), RunError);
+  }
+  EXPECT_EQ(lost_within(world, 10 * kSecond), "nothing can be sent");
+  world.close(session);  // waits for who is telling
+  EXPECT_TRUE(told);
+}
+
 TEST(World, goes_where_it_cannot_say_so) {
   std::array<Faults, 2> faults;
   auto transports = faulty(thread_transports(2), faults);

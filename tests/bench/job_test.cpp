@@ -10,9 +10,11 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sim/core/error.hpp"
+#include "sim/core/index.hpp"
 #include "tests/backend/thread_processes.hpp"
 
 namespace bubblescope {
@@ -24,17 +26,17 @@ using testing::EndsWith;
 using testing::StartsWith;
 using namespace std::chrono_literals;
 
-/// As torchrun starts one of two processes.
+/// As torchrun starts one of three processes.
 void launch_as(int process) {
   for (const char* const name : {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}) unsetenv(name);
   setenv("TORCHELASTIC_RUN_ID", "test", 1);
-  setenv("WORLD_SIZE", "2", 1);
+  setenv("WORLD_SIZE", "3", 1);
   setenv("RANK", std::to_string(process).c_str(), 1);
   setenv("MASTER_ADDR", "127.0.0.1", 1);
   setenv("MASTER_PORT", "29500", 1);
 }
 
-enum class Prints { own, after_the_first, nothing, no_error };
+enum class Prints { own, after_the_first, nothing, nothing_at_once, no_error };
 
 /// Whether that process prints what `work` throws. In a process of its own, since a process is launched once.
 Prints prints(int process, const std::function<void()>& work) {
@@ -47,7 +49,8 @@ Prints prints(int process, const std::function<void()>& work) {
     } catch (const std::exception& error) {
       const auto begin = std::chrono::steady_clock::now();
       const bool for_others = is_for_others_to_print(error);
-      found = for_others ? Prints::nothing : std::chrono::steady_clock::now() - begin > 1s ? Prints::after_the_first : Prints::own;
+      const bool waited = std::chrono::steady_clock::now() - begin > 1s;
+      found = for_others && waited ? Prints::nothing : for_others ? Prints::nothing_at_once : waited ? Prints::after_the_first : Prints::own;
     }
     _exit(static_cast<int>(found));
   }
@@ -58,7 +61,7 @@ Prints prints(int process, const std::function<void()>& work) {
 
 Scenario on_gpus(const std::string& devices) {
   Scenario scenario;
-  scenario.cluster.ranks = 2;
+  scenario.cluster.ranks = 3;
   scenario.backend.name = "cuda";
   scenario.backend.devices = devices;
   return scenario;
@@ -92,6 +95,7 @@ TEST(Job, who_is_left_without_the_first_process_prints_unless_that_one_has) {
     };
   };
   EXPECT_EQ(prints(1, losing("process 0 (host a, rank 0) was killed or has ended; rank 0 was in op 3")), Prints::own);
+  EXPECT_EQ(prints(2, losing("process 0 (host a, rank 0) was killed or has ended; rank 0 was in op 3")), Prints::after_the_first) << "who lives";
   EXPECT_EQ(prints(1, losing("process 0 (host a, rank 0) ended early: out: nothing can be written there")), Prints::nothing);
   EXPECT_EQ(prints(1, losing("process 2 (host b, rank 2) was killed or has ended")), Prints::nothing);
   EXPECT_EQ(prints(0, losing("process 2 (host b, rank 2) was killed or has ended")), Prints::own);
@@ -133,6 +137,39 @@ TEST(InJob, any_other_error_is_none_of_input) {
   for (const std::int32_t who : {0, 1}) {
     EXPECT_THAT(thrown_where(who, [] { throw RunError("the disk is full"); }), Each(AllOf(StartsWith("run: "), EndsWith("the disk is full")))) << who;
   }
+}
+
+/// What in_job throws in each of three processes where process `who` is lost while process 0 works and the others are through.
+std::vector<std::string> thrown_when_lost(std::int32_t who, int code) {
+  std::vector<std::string> all(3);
+  ThreadProcesses processes(3);
+  const auto others = processes.run([&](World& world) {
+    try {
+      EXPECT_EQ(in_job(&world, [&] {
+        if (!world.first()) return 0;
+        std::this_thread::sleep_for(100ms);
+        processes.lose("process " + std::to_string(who) + " was killed");
+        return code;
+      }), code);
+    } catch (const LostError& error) {
+      all[at(world.process())] = error.what();
+    }
+  });
+  EXPECT_THAT(others, Each(""));
+  return all;
+}
+
+TEST(InJob, who_waits_for_the_first_process_knows_that_it_is_lost) {
+  EXPECT_THAT(thrown_when_lost(0, 1), testing::ElementsAre("", "process 0 was killed", "process 0 was killed"));
+}
+
+TEST(InJob, who_is_lost_when_all_is_done_is_named_once) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(thrown_when_lost(2, 0).front(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "bubblescope: process 2 was killed; all was done\n");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(thrown_when_lost(2, 1).front(), "") << "the work has said so";
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST(InJob, alone_it_is_just_the_work) {

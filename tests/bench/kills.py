@@ -35,7 +35,7 @@ class Campaign:
         self.scenario, self.out = folder / "s.toml", folder / "out"
         self.scenario.write_text(SCENARIO)
         self.command = ["run", self.scenario, "--train", "--resume", "--out", self.out]
-        self.kills, self.trainings, self.problems = [], 0, []
+        self.turns, self.kills, self.trainings, self.problems = [], [], 0, []
         one = folder / "one"
         answer = run("run", self.scenario, "--train", "--out", one)
         assert answer.returncode == 0, answer.stderr
@@ -76,8 +76,10 @@ class Campaign:
     def hurt(self, starting, working):
         """One job and one signal, or none where it was through before."""
         early = self.random.random() < 0.1
-        victim = self.random.randrange(self.processes)
-        sign = self.random.choice([signal.SIGKILL, signal.SIGSTOP])
+        if not self.turns:  # every process is killed and stopped before one is once more
+            self.turns = [(sign, victim) for sign in [signal.SIGKILL, signal.SIGSTOP] for victim in range(self.processes)]
+            self.random.shuffle(self.turns)
+        sign, victim = self.turns.pop()
         delay = self.random.uniform(0, starting if early else min(working, LATEST))
         job = self.start()
         try:

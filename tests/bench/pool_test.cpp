@@ -27,7 +27,7 @@ TEST(PoolOps, takes_the_median_round_of_device_and_host_times) {
 // 5 us and 20 GB/s in one schedule; the other measured no messages by size, only its hand-over.
 TEST(PoolNetworks, fits_latency_and_bandwidth_to_all_messages_together) {
   Calibration by_size, without;
-  for (const std::int64_t bytes : {std::int64_t{1} << 10, std::int64_t{1} << 20, std::int64_t{1} << 24}) by_size.transfers.push_back({bytes, around(5'000 + bytes / 20)});
+  for (const std::int64_t bytes : {std::int64_t{1} << 10, std::int64_t{1} << 20, std::int64_t{1} << 24}) by_size.messages.one_way.push_back({bytes, around(5'000 + bytes / 20)});
   without.handover = around(999);
   const std::vector<Network> networks{pool_network({&by_size, 1}), pool_network({&without, 1})};
   EXPECT_NEAR(static_cast<double>(networks[0].handover), 5'000, 5);
@@ -36,7 +36,7 @@ TEST(PoolNetworks, fits_latency_and_bandwidth_to_all_messages_together) {
   const Network all = pool_networks(networks);
   EXPECT_NEAR(static_cast<double>(all.handover), 5'000, 5);
   EXPECT_NEAR(all.bandwidth, 20e9, 1e7);
-  EXPECT_EQ(all.transfers.size(), 3u);
+  EXPECT_EQ(all.messages.one_way.size(), 3u);
 }
 
 }  // namespace

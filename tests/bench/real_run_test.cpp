@@ -46,5 +46,23 @@ TEST(ChosenExperiments, without_all_a_schedule_that_cannot_be_is_an_error) {
   EXPECT_THROW(chosen_experiments(scenario(), flags), ShapeError);
 }
 
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+
+TEST(MemoryNeeds, are_those_of_a_process_s_own_ranks) {
+  const MemoryNeeds needs{{{1, 10}, {2, 20}, {3, 30}, {4, 40}}, {{5, 35}, {6, 10}, {7, 10}, {8, 10}}};
+  EXPECT_EQ(bytes_needed(needs, {0, 4}, false), 100);
+  EXPECT_EQ(bytes_needed(needs, {0, 2}, false), 45) << "the second experiment's";
+  EXPECT_EQ(bytes_needed(needs, {2, 4}, false), 70);
+  EXPECT_EQ(bytes_needed(needs, {2, 4}, true), 70 + 3 + 4 + 7 + 8);
+}
+
+TEST(MemoryNeeds, are_held_against_every_host_s_memory) {
+  EXPECT_EQ(too_little_memory({{"", 3 * kGiB, 4 * kGiB}}), "");
+  EXPECT_EQ(too_little_memory({{"", 5 * kGiB, 4 * kGiB}}), "data set, weights and activations need about 5.00 GiB of memory, but this machine has 4.00 GiB; it is not run");
+  EXPECT_EQ(too_little_memory({{"a", 3 * kGiB, 4 * kGiB}, {"b", 3 * kGiB, 4 * kGiB}}), "") << "each has enough for its own";
+  EXPECT_THAT(too_little_memory({{"a", 3 * kGiB, 8 * kGiB}, {"b", 3 * kGiB, 4 * kGiB}, {"b", 2 * kGiB, 4 * kGiB}}), ContainsRegex("about 5.00 GiB of memory, but host b has 4.00 GiB"));
+  EXPECT_EQ(too_little_memory({{"a", 3 * kGiB, 0}}), "") << "nobody knows";
+}
+
 }  // namespace
 }  // namespace bubblescope

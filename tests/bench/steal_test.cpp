@@ -73,6 +73,7 @@ TEST_F(Steal, what_it_disturbs_is_done_again_and_told) {
   EXPECT_EQ(stealing({10, 3, 2})->number, 4) << "as much as it may is no reason";
   EXPECT_THAT(undisturbed.notes(), testing::ElementsAre("Other guests of the host took up to 2.0 % of a core's time in a calibration or run (steal time), in the median one 1.0 %. 2 others lost more than 2.0 % and were done again."));
   EXPECT_EQ(stealing({50})->number, 4 + Undisturbed::kAttempts);
+  EXPECT_THAT(undisturbed.notes(), testing::ElementsAre(testing::EndsWith(" 21 others lost more than 2.0 % and were done again. 1 is kept that lost more, as it did 20 times in a row.")));
 }
 
 TEST_F(Steal, what_was_told_to_stop_is_not_done_again) {

@@ -66,6 +66,21 @@ class TwoHosts(InFolder):
         for way in [largest, link["both_ways"][-1]]:
             self.assertGreater(way["time"]["median"], (way["bytes"] - 4100) / 5e6 * 1e9)
 
+    @needs_torch
+    def test_calibrate_tells_the_link_from_what_is_within_a_host(self):
+        scenario = self.write("s.toml", mlp('name = "gpipe"\nmicrobatches = 1', ranks=4, depth=4, width=1024).replace("repeats = 2", "repeats = 1"))
+        code, output, error = two_hosts("--rate", "40mbit", "--processes", "2", "--", "run", scenario, "--out", self.folder / "out")
+        self.assertEqual((code, error), (0, ""), output)
+        model = json.loads((self.folder / "out/run.json").read_text())
+        self.assertTrue([note for note in model["notes"] if re.match(r"4 processes over MPI, 1 rank each, on 2 hosts: bs\d+-a \(.+, \d+ cores?\), bs\d+-b \(.+, \d+ cores?\)\.$", note)], model["notes"])
+        self.assertRegex(model["command"], "^mpirun -n 4 bubblescope run ")
+        link = json.loads((self.folder / "out/profile.json").read_text())["link"]
+        self.assertEqual((link["processes"], link["hosts"]), (4, [0, 0, 1, 1]))
+        across, beside = link["transfers"][-1], link["beside"]["transfers"][-1]
+        self.assertGreaterEqual(across["bytes"], 65536)
+        self.assertGreater(across["time"]["median"], (across["bytes"] - 4100) / 5e6 * 1e9)
+        self.assertLess(beside["time"]["median"], across["time"]["median"] / 2)
+
     def test_ctrl_c_and_kill_leave_nothing_behind(self):
         scenario = self.write("s.toml", null('name = "gpipe"\nmicrobatches = 2', forward="500ms", repeats=100))
         for number in [signal.SIGINT, signal.SIGTERM]:

@@ -158,15 +158,15 @@ void channel(benchmark::State& state, std::unique_ptr<Transport>& transport) {
     }
     world->barrier();
     Ranks ranks(backend, program, cores, world.get());
-    const ChannelCosts costs = measure_channel(ranks, sizes, kCount, 5 * kSecond, [](Device&) {
+    const MessageTimes times = measure_messages(ranks, {0, 1}, sizes, {kCount, 5 * kSecond}, [](Rank, Device&) {
       const Nanos until = steady_now() + 2 * kMillisecond;
       while (steady_now() < until) {}
     });
-    const Quartiles& between = costs.one_way.front().time;
+    const Quartiles& between = times.one_way.front().time;
     state.counters["between_us"] = microseconds(between.median);
     state.counters["between_first_us"] = microseconds(between.first);
     state.counters["between_third_us"] = microseconds(between.third);
-    state.counters["both_ways_us"] = microseconds(costs.both_ways.front().time.median);
+    state.counters["both_ways_us"] = microseconds(times.both_ways.front().time.median);
   }
 }
 

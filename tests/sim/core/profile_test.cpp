@@ -92,10 +92,10 @@ CostProfile example() {
   profile.channel = "MPI";
   profile.processes = 2;
   profile.inside_latency = 9'000;
-  profile.both_ways = {{1024, {12'000, 12'500, 13'000, 19}}};
+  profile.messages.both_ways = {{1024, {12'000, 12'500, 13'000, 19}}};
   profile.link_latency = 12'345;
   profile.link_bandwidth = 25e9;
-  profile.transfers = {{1024, {12'000, 12'400, 13'000, 20}}, {1 << 26, {2'600'000, 2'696'000, 2'800'000, 19}}};
+  profile.messages.one_way = {{1024, {12'000, 12'400, 13'000, 20}}, {1 << 26, {2'600'000, 2'696'000, 2'800'000, 19}}};
   profile.sync = 23'456;
   profile.measurements = {{"ppll", 32, 2, {{0, Kind::F, {90, 100, 130, 20}, {110, 150, 160, 18}, 3}, {1, Kind::LB, {1, 2, 3, 4}, {}, 0}}},
                           {"ppll", 64, 2, {{0, Kind::F, {{185, 190, 210, 20}, 200}, {}, 3}}},
@@ -153,6 +153,29 @@ TEST(CostProfile, tells_links_within_a_process_from_those_between_processes) {
   EXPECT_EQ(cluster.between(3, 2).transfer(1'000'000), 9'000);
   EXPECT_EQ(cluster.between(1, 2).transfer(1'000'000), 12'345 + 40'000);
   EXPECT_EQ(cluster.between(3, 0).transfer(1'000'000), 12'345 + 40'000);
+}
+
+TEST(CostProfile, tells_links_within_a_host_from_those_between_hosts) {
+  CostProfile profile = example();
+  profile.processes = 4;
+  profile.hosts = {0, 0, 1, 1};
+  profile.beside.one_way = {transfer(1 << 10, 5'000), transfer(1 << 20, 5'000)};
+  profile.beside.both_ways = profile.beside.one_way;
+  EXPECT_EQ(profile_from_json(profile_to_json(profile), "p.json"), profile);
+  for (const std::int32_t each : {1, 2}) {
+    Cluster cluster = uniform_cluster(4 * each);
+    profile.join(cluster);
+    const auto between = [&](std::int32_t from, std::int32_t to) { return cluster.between(from * each, to * each + each - 1).transfer(1'000'000); };
+    EXPECT_EQ(between(0, 1), 5'000);
+    EXPECT_EQ(between(3, 2), 5'000);
+    EXPECT_EQ(between(1, 2), 12'345 + 40'000);
+    EXPECT_EQ(between(3, 0), 12'345 + 40'000);
+    if (each > 1) {
+      EXPECT_EQ(between(2, 2), 9'000);
+    }
+  }
+  profile.hosts.pop_back();
+  EXPECT_THAT([&] { profile_from_json(profile_to_json(profile), "p.json"); }, testing::ThrowsMessage<InputError>(HasSubstr("'link.hosts' names 3 hosts for 4 processes")));
 }
 
 TEST(CostProfile, recomputing_a_forward_costs_a_forward_unless_measured) {
