@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <future>
 #include <thread>
 #include <type_traits>
 
@@ -170,16 +171,31 @@ GpuTransport::Outgoing& GpuTransport::line_to(std::int32_t to, std::int32_t gpu)
   made->line = std::make_unique<Line>(fmt::format("{} from process {} to process {}", wires_->name(), process(), to), wires_->outgoing(id, gpu));
   host_->send(to, {begin(Says::connect).add(gpu).add(id).take(), nullptr, 0}, {});
   any_lines_ = true;
+  const std::lock_guard lock(lines_mutex_);
   return *outgoing_.emplace(key, std::move(made)).first->second;
 }
 
+GpuTransport::Incoming& GpuTransport::line_from(std::int32_t from, std::int32_t gpu) {
+  const std::lock_guard lock(lines_mutex_);
+  auto& known = incoming_[{from, gpu}];
+  if (!known) known = std::make_unique<Incoming>();
+  known->from = from;
+  return *known;
+}
+
+/// What fails here has been counted already, and the other end waits for it: all that this can do is to fail whenever it is polled.
 void GpuTransport::send_waiting(Outgoing& line) {
-  while (!line.waiting.empty()) {
-    Outgoing::Body body = std::move(line.waiting.front());
-    line.waiting.pop_front();
-    line.line->with([&](GpuWire& wire) { wire.send(body.parcel, body.given); });
-    host_->send(line.to, {begin(Says::body).add(line.gpu).add(line.begun++).add(body.parcel.bytes).take() + body.parcel.head, nullptr, 0}, {});
-    line.under_way.push_back(std::move(body));
+  try {
+    while (!line.waiting.empty()) {
+      Outgoing::Body body = std::move(line.waiting.front());
+      line.waiting.pop_front();
+      line.line->with([&](GpuWire& wire) { wire.send(body.parcel, body.given); });
+      host_->send(line.to, {begin(Says::body).add(line.gpu).add(line.begun++).add(body.parcel.bytes).take() + body.parcel.head, nullptr, 0}, {});
+      line.under_way.push_back(std::move(body));
+    }
+  } catch (const std::exception& error) {
+    failure_ = error.what();
+    throw;
   }
 }
 
@@ -196,10 +212,10 @@ void GpuTransport::handle(std::int32_t from, Parcel parcel) {
       const auto gpu = fields.get<std::int32_t>();
       const auto id = fields.get<std::string>();
       const std::lock_guard lock(mutex_);
-      auto& known = incoming_[{from, gpu}];
-      if (!known) known = std::make_unique<Incoming>();
-      known->from = from;
-      known->line = std::make_unique<Line>(fmt::format("{} from process {} to process {}", wires_->name(), from, process()), wires_->incoming(id));
+      Incoming& known = line_from(from, gpu);
+      auto made = std::make_unique<Line>(fmt::format("{} from process {} to process {}", wires_->name(), from, process()), wires_->incoming(id));
+      const std::lock_guard lines(lines_mutex_);
+      known.line = std::move(made);
       any_lines_ = true;
       return;
     }
@@ -208,9 +224,7 @@ void GpuTransport::handle(std::int32_t from, Parcel parcel) {
       const auto number = fields.get<std::int64_t>();
       const auto bytes = fields.get<std::int64_t>();
       const std::lock_guard lock(mutex_);
-      auto& known = incoming_[{from, gpu}];
-      if (!known) known = std::make_unique<Incoming>();
-      known->heads[number] = {std::string(fields.rest()), nullptr, bytes};
+      line_from(from, gpu).heads[number] = {std::string(fields.rest()), nullptr, bytes};
       under_way_.fetch_add(1, std::memory_order_relaxed);
       return;
     }
@@ -235,6 +249,7 @@ bool GpuTransport::poll() {
 bool GpuTransport::move_on() {
   {
     const std::lock_guard lock(mutex_);
+    if (!failure_.empty()) throw RunError(failure_);
     for (const auto& [key, line] : outgoing_) move_on(*line);
     for (const auto& [key, line] : incoming_) move_on(*line);
   }
@@ -313,28 +328,42 @@ ParcelTotals GpuTransport::exchange_totals(std::int64_t round) {
   return all;
 }
 
-void GpuTransport::close() {
-  if (closed_) return;
-  std::int64_t round = 0;
-  await_all_parcels([&] { return exchange_totals(round++); });
-  poll_until(*this, kClosePatience, [this] { return !busy(); });
-  host_->close();
-  PollTurn::keep(polling_);
-  // Both ends of a line at the same time: everybody in the same order.
+/// Both ends of a line at the same time: everybody in the same order. The host is polled meanwhile, since what it was given last
+/// may still be on its way to somebody who has not come here yet.
+void GpuTransport::disconnect() {
   std::map<std::array<std::int32_t, 3>, Line*> lines;  // by sender, receiver and GPU
   for (const auto& [key, line] : outgoing_) lines[{process(), key.first, key.second}] = line->line.get();
   for (const auto& [key, line] : incoming_) lines[{key.first, process(), key.second}] = line->line.get();
-  for (const auto& [key, line] : lines) line->disconnect();
+  if (lines.empty()) return;
+  const EndInTime in_time(wires_->name(), process());
+  auto done = std::async(std::launch::async, [&lines] {
+    for (const auto& [key, line] : lines) line->disconnect();
+  });
+  while (done.wait_for(std::chrono::microseconds(50)) != std::future_status::ready) poll();
+  done.get();
+}
+
+void GpuTransport::close() {
+  if (closed_) return;
+  std::int64_t round = 0;
+  await_all_parcels(kClosePatience, [&] { return exchange_totals(round++); });
+  poll_until(*this, kClosePatience, [this] { return !busy(); });
+  disconnect();
+  host_->close();
+  PollTurn::keep(polling_);
   closed_ = true;
 }
 
+/// Takes no mutex that somebody holds who waits for a wire, which only this may end.
 void GpuTransport::abandon() {
   host_->abandon();
-  const std::lock_guard lock(mutex_);
-  for (const auto& [key, line] : outgoing_) line->line->abort();
-  for (const auto& [key, line] : incoming_) {
-    if (line->line) line->line->abort();
-  }
+  const std::lock_guard lock(lines_mutex_);
+  wires_->together([this] {
+    for (const auto& [key, line] : outgoing_) line->line->abort();
+    for (const auto& [key, line] : incoming_) {
+      if (line->line) line->line->abort();
+    }
+  });
 }
 
 }  // namespace bubblescope

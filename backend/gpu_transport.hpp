@@ -53,22 +53,26 @@ class GpuTransport final : public Transport {
 
   void handle(std::int32_t from, Parcel parcel);
   Outgoing& line_to(std::int32_t to, std::int32_t gpu);
+  Incoming& line_from(std::int32_t from, std::int32_t gpu);
   bool move_on();
   void move_on(Outgoing& line);
   void move_on(Incoming& line);
   void send_waiting(Outgoing& line);
   bool tell();
   ParcelTotals exchange_totals(std::int64_t round);
+  void disconnect();
 
   std::unique_ptr<Transport> host_;
   std::unique_ptr<GpuWires> wires_;
   Handler handler_;
-  std::mutex mutex_;  ///< guards what follows
+  std::mutex mutex_;        ///< guards what follows; who holds it may wait for a wire
+  std::mutex lines_mutex_;  ///< is taken besides where lines are added, so that `abandon` can do with this one
   std::map<std::pair<std::int32_t, std::int32_t>, std::unique_ptr<Outgoing>> outgoing_;  ///< by process and own GPU
   std::map<std::pair<std::int32_t, std::int32_t>, std::unique_ptr<Incoming>> incoming_;  ///< by process and its GPU
   std::map<std::pair<std::int64_t, std::int32_t>, ParcelTotals> totals_;  ///< by round and process
   std::deque<std::pair<std::int32_t, Parcel>> arrived_;
   std::deque<std::function<void()>> left_;
+  std::string failure_;  ///< of a send; empty: none has failed
   std::atomic<bool> any_lines_{false};
   std::atomic<std::int64_t> under_way_{0};  ///< bodies that are sent or received, or wait for that
   ParcelCounts counts_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,7 +25,7 @@ class GpuWire {
   virtual std::int64_t done() = 0;
   /// Ends in good order: nothing is under way, and the other end does so, too.
   virtual void disconnect() = 0;
-  /// Whatever is under way ends, `connect` too if it can. Any thread.
+  /// Whatever is under way ends, `connect` too: a call that waits meanwhile throws soon. Does not wait for such calls. Any thread.
   virtual void abort() noexcept = 0;
 };
 
@@ -41,6 +42,8 @@ class GpuWires {
   virtual std::unique_ptr<GpuWire> incoming(const std::string& id) = 0;
   /// What the calling thread has given GPU `gpu` so far.
   virtual std::shared_ptr<void> given(std::int32_t gpu) = 0;
+  /// Calls `work`, which aborts several wires, of which none need wait for another to be aborted.
+  virtual void together(const std::function<void()>& work) { work(); }
 };
 
 }  // namespace bubblescope

@@ -21,6 +21,7 @@
 
 #include "backend/cuda/activity.hpp"
 #include "backend/cuda/codec.hpp"
+#include "backend/cuda/environment.hpp"
 #include "backend/cuda/errors.hpp"
 #include "backend/cuda/graphs.hpp"
 #include "backend/cuda/waiting_device.hpp"
@@ -120,8 +121,8 @@ class CudaBackend : public Backend, public StreamSource {
 std::unique_ptr<Backend> cuda_backend(TorchConfig config, const CudaConfig& cuda) {
   const bool tf32 = config.precision == "tf32";
   if (tf32) config.precision = "float32";
-  // Both are read when CUDA starts. Lanes beyond the number of connections would wait for each other.
-  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
+  set_cuda_environment(cuda.share.has_value());
+  // Read when cuBLAS is first used.
   if (config.deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   auto shared = torch_shared(std::move(config));
   // Process-wide in LibTorch.

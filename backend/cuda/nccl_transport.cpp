@@ -1,4 +1,4 @@
-// Communicators of two ranks: 0 sends, 1 receives.
+// Communicators of two ranks: 0 sends, 1 receives. They are nonblocking: what waits for NCCL polls, so that it can be aborted.
 #include "backend/cuda/nccl_transport.hpp"
 
 #include <ATen/cuda/CUDAEvent.h>
@@ -11,9 +11,11 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -27,6 +29,7 @@ namespace bubblescope {
 namespace {
 
 constexpr auto kLook = std::chrono::microseconds(100);
+constexpr int kQuickLooks = 1000;  ///< without a break: sends and receives are begun by a thread of NCCL's, which takes a moment
 
 /// Before the others' work: a transfer that waits for SMs keeps both GPUs waiting. Never destroyed: LibTorch's memory belongs
 /// to the streams that it was asked for on.
@@ -56,7 +59,7 @@ class NcclWire final : public GpuWire {
     in_words([&] {
       const c10::cuda::CUDAGuard device(gpu_);
       std::static_pointer_cast<at::cuda::CUDAEvent>(given)->block(*stream_);
-      check_nccl(ncclSend(parcel.body.get(), static_cast<std::size_t>(parcel.bytes), ncclInt8, 1, usable(), stream_->stream()), "ncclSend");
+      call("ncclSend", [&] { return ncclSend(parcel.body.get(), static_cast<std::size_t>(parcel.bytes), ncclInt8, 1, communicator_, stream_->stream()); });
       note_end();
     });
   }
@@ -64,7 +67,7 @@ class NcclWire final : public GpuWire {
     return in_words([&] {
       const c10::cuda::CUDAGuard device(gpu_);
       at::Tensor memory = new_bytes(bytes, *stream_);
-      check_nccl(ncclRecv(memory.mutable_data_ptr(), static_cast<std::size_t>(bytes), ncclInt8, 0, usable(), stream_->stream()), "ncclRecv");
+      call("ncclRecv", [&] { return ncclRecv(memory.mutable_data_ptr(), static_cast<std::size_t>(bytes), ncclInt8, 0, communicator_, stream_->stream()); });
       note_end();
       return Parcel{"", body_of_tensor(std::move(memory)), bytes, gpu_};
     });
@@ -81,16 +84,74 @@ class NcclWire final : public GpuWire {
     });
   }
   void disconnect() override {
-    const std::lock_guard lock(mutex_);
-    if (communicator_ != nullptr) check_nccl(ncclCommDestroy(std::exchange(communicator_, nullptr)), "ncclCommDestroy");
+    const Turn turn(*this);
+    if (communicator_ == nullptr) return;
+    finish("ncclCommFinalize", ncclCommFinalize(communicator_));
+    check_nccl(ncclCommDestroy(std::exchange(communicator_, nullptr)), "ncclCommDestroy");
   }
   void abort() noexcept override {
-    const std::lock_guard lock(mutex_);
     aborted_ = true;
-    if (communicator_ != nullptr) ncclCommAbort(std::exchange(communicator_, nullptr));
+    abort_unless_used();
   }
 
  private:
+  /// The right to call NCCL with the communicator, of one thread at a time. An `abort` meanwhile is left to who has it, and is done
+  /// when that goes: nothing else may be in NCCL then. Nobody waits for it, so that no abort waits for another one.
+  class Turn {
+   public:
+    explicit Turn(NcclWire& wire) : wire_(wire) {
+      const std::lock_guard lock(wire_.mutex_);
+      if (wire_.aborted_) throw RunError("given up");
+      wire_.used_ = true;
+    }
+    ~Turn() {
+      {
+        const std::lock_guard lock(wire_.mutex_);
+        wire_.used_ = false;
+      }
+      if (wire_.aborted_) wire_.abort_unless_used();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    NcclWire& wire_;
+  };
+
+  void abort_unless_used() noexcept {
+    ncclComm_t doomed = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!used_) doomed = std::exchange(communicator_, nullptr);
+    }
+    ncclCommAbort(doomed);  // of none: nothing
+  }
+
+  /// In a turn: waits until NCCL is through with the call that has returned `state`.
+  void finish(std::string_view name, ncclResult_t state) {
+    for (int looks = 0; state == ncclInProgress; ++looks) {
+      if (aborted_) throw RunError("given up");
+      if (looks >= kQuickLooks) {
+        std::this_thread::sleep_for(kLook);
+      } else if (looks > 0) {
+        std::this_thread::yield();
+      }
+      check_nccl(ncclCommGetAsyncError(communicator_, &state), "ncclCommGetAsyncError");
+    }
+    check_nccl(state, name);
+  }
+
+  template <class Call>
+  void call(std::string_view name, const Call& nccl) {
+    const Turn turn(*this);
+    finish(name, nccl());
+  }
+
+  /// Throws where something that is under way has failed.
+  void check() {
+    call("NCCL, meanwhile", [] { return ncclInProgress; });
+  }
+
   /// LibTorch's failures, too, become RunErrors.
   template <class Work>
   static std::invoke_result_t<Work> in_words(const Work& work) {
@@ -107,22 +168,20 @@ class NcclWire final : public GpuWire {
     ncclUniqueId id;
     if (id_.size() != sizeof id.internal) throw RunError("the id of an NCCL communicator has another length; do all processes run the same build?");
     std::memcpy(id.internal, id_.data(), sizeof id.internal);
-    ncclComm_t made = nullptr;
-    check_nccl(ncclCommInitRank(&made, 2, id, rank_), "ncclCommInitRank");
-    {
-      const std::lock_guard lock(mutex_);
-      if (aborted_) {
-        ncclCommAbort(made);
-        throw RunError("given up");
-      }
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    ncclComm_t made = nullptr;  // NCCL writes to it until it is through, or aborted
+    call("ncclCommInitRankConfig", [&] {
+      const ncclResult_t state = ncclCommInitRankConfig(&made, 2, id, rank_, &config);
       communicator_ = made;
-    }
+      return state;
+    });
     // The first transfer waits for the other end to connect; it is done here, where waiting is allowed.
     const at::Tensor byte = new_bytes(1, *stream_);
     if (rank_ == 0) {
-      check_nccl(ncclSend(byte.const_data_ptr(), 1, ncclInt8, 1, made, stream_->stream()), "ncclSend");
+      call("ncclSend", [&] { return ncclSend(byte.const_data_ptr(), 1, ncclInt8, 1, communicator_, stream_->stream()); });
     } else {
-      check_nccl(ncclRecv(byte.mutable_data_ptr(), 1, ncclInt8, 0, made, stream_->stream()), "ncclRecv");
+      call("ncclRecv", [&] { return ncclRecv(byte.mutable_data_ptr(), 1, ncclInt8, 0, communicator_, stream_->stream()); });
     }
     at::cuda::CUDAEvent end;
     end.record(*stream_);
@@ -130,20 +189,6 @@ class NcclWire final : public GpuWire {
       check();
       std::this_thread::sleep_for(kLook);
     }
-  }
-
-  ncclComm_t usable() {
-    const std::lock_guard lock(mutex_);
-    if (communicator_ == nullptr) throw RunError("given up");
-    return communicator_;
-  }
-
-  void check() {
-    const std::lock_guard lock(mutex_);
-    if (communicator_ == nullptr) throw RunError("given up");
-    ncclResult_t state = ncclSuccess;
-    check_nccl(ncclCommGetAsyncError(communicator_, &state), "ncclCommGetAsyncError");
-    if (state != ncclInProgress) check_nccl(state, "NCCL, meanwhile");
   }
 
   void note_end() {
@@ -158,8 +203,9 @@ class NcclWire final : public GpuWire {
   c10::DeviceIndex gpu_;
   std::optional<c10::cuda::CUDAStream> stream_;
   std::mutex mutex_;  ///< guards the next two
+  bool used_ = false;  ///< somebody has the turn, to whom alone the communicator belongs then
   ncclComm_t communicator_ = nullptr;
-  bool aborted_ = false;
+  std::atomic<bool> aborted_{false};
   std::deque<at::cuda::CUDAEvent> ends_;    ///< of what was begun
   std::deque<at::cuda::CUDAEvent> unused_;  ///< to be recorded again
   std::int64_t done_ = 0;
@@ -183,6 +229,13 @@ class NcclWires final : public GpuWires {
     auto event = std::make_shared<at::cuda::CUDAEvent>();
     event->record(c10::cuda::getCurrentCUDAStream(device));
     return event;
+  }
+  /// Aborting a communicator waits for the GPU, and so for kernels of others that are still to be aborted. In a group NCCL is told
+  /// of all before it waits. What could be said of failures helps nobody any more.
+  void together(const std::function<void()>& work) override {
+    ncclGroupStart();
+    work();
+    ncclGroupEnd();
   }
 
  private:

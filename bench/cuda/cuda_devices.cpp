@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "backend/cuda/backend.hpp"
+#include "backend/cuda/environment.hpp"
 #include "backend/cuda/errors.hpp"
 #include "backend/cuda/nccl_transport.hpp"
 #include "backend/fields.hpp"
@@ -45,6 +46,7 @@ int first_gpu(int gpu, std::int32_t before, std::int32_t count) {
 }  // namespace
 
 std::unique_ptr<Transport> gpu_transport(const Launch& launch) {
+  set_cuda_environment(/*several_processes=*/true);  // first: MPI may know CUDA and start it
   std::unique_ptr<Transport> host;
   if (launch.by == "torchrun") {
     host = std::make_unique<SocketTransport>(launch.process, launch.processes, gather_over_store(torchrun_rendezvous()));

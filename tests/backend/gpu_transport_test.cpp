@@ -28,12 +28,17 @@ struct Cables {
   std::condition_variable changed;
   std::map<std::string, Cable> cables;
   std::set<std::string> ids;
-  int connected = 0, disconnected = 0, aborted = 0;
+  int connected = 0, disconnected = 0, aborted = 0, sending = 0;
+  int aborted_alone = 0;  ///< not together with others
   bool deaf = false;    ///< the other end never connects
   bool slow_gpus = false;  ///< nothing that was begun is done
   bool broken = false;  ///< whatever was begun has failed
+  bool jammed = false;  ///< sends wait until they are aborted
+  bool hangs = false;   ///< nobody ever comes to disconnect the other end
+  int refused = 0;      ///< how often the next sends fail
   int no_ids = 0, no_wires = 0;  ///< how often the next are not made
   Nanos slow = 0;       ///< that connecting takes
+  std::function<void(std::int32_t gpu)> before_disconnect;  ///< the sender's GPU, or -1: the receiving end
 };
 
 class TestWire final : public GpuWire {
@@ -54,8 +59,12 @@ class TestWire final : public GpuWire {
     connected_ = true;
   }
   void send(const Parcel& parcel, const std::shared_ptr<void>& given) override {
-    const std::lock_guard lock(cables_.mutex);
+    std::unique_lock lock(cables_.mutex);
     EXPECT_TRUE(connected_);
+    if (cables_.refused-- > 0) throw RunError("refused");
+    ++cables_.sending;
+    cables_.changed.wait(lock, [&] { return aborted_ || !cables_.jammed; });
+    if (aborted_) throw RunError("aborted");
     EXPECT_EQ(parcel.gpu, gpu_);
     EXPECT_EQ(*std::static_pointer_cast<std::int32_t>(given), gpu_);
     const auto* const bytes = static_cast<const std::byte*>(parcel.body.get());
@@ -78,15 +87,26 @@ class TestWire final : public GpuWire {
     if (cables_.slow_gpus) return 0;
     return ++asked_ % 3 == 0 ? begun_ : done_ = std::max(done_, begun_ - 1);  // the last one takes a while
   }
+  /// As NCCL does it: one end waits for the other.
   void disconnect() override {
-    const std::lock_guard lock(cables_.mutex);
+    std::unique_lock lock(cables_.mutex);
+    if (cables_.before_disconnect) cables_.before_disconnect(gpu_);
+    auto& cable = cables_.cables[id_];
+    --cable.ends;
+    cables_.changed.notify_all();
+    cables_.changed.wait(lock, [&] { return cable.ends == 0 && !cables_.hangs; });
     ++cables_.disconnected;
   }
   void abort() noexcept override {
     const std::lock_guard lock(cables_.mutex);
-    if (!std::exchange(aborted_, true)) ++cables_.aborted;
+    if (!std::exchange(aborted_, true)) {
+      ++cables_.aborted;
+      if (!together) ++cables_.aborted_alone;
+    }
     cables_.changed.notify_all();
   }
+
+  static inline thread_local bool together = false;  ///< what this thread aborts
 
  private:
   Cables& cables_;
@@ -106,11 +126,17 @@ class TestWires final : public GpuWires {
     return *cables_.ids.insert(std::to_string(process_) + "-" + std::to_string(cables_.ids.size())).first;
   }
   std::unique_ptr<GpuWire> outgoing(const std::string& id, std::int32_t gpu) override {
+    const std::lock_guard lock(cables_.mutex);
     if (cables_.no_wires-- > 0) throw RunError("no wire");
     return std::make_unique<TestWire>(cables_, id, gpu);
   }
   std::unique_ptr<GpuWire> incoming(const std::string& id) override { return std::make_unique<TestWire>(cables_, id, -1); }
   std::shared_ptr<void> given(std::int32_t gpu) override { return std::make_shared<std::int32_t>(gpu); }
+  void together(const std::function<void()>& work) override {
+    TestWire::together = true;
+    work();
+    TestWire::together = false;
+  }
 
  private:
   Cables& cables_;
@@ -307,6 +333,142 @@ TEST(GpuTransport, abandoned_it_does_not_wait_for_who_never_connects) {
   all[0].reset();
   EXPECT_LT(steady_now() - begin, kSecond);
   EXPECT_EQ(cables.aborted, 1);
+}
+
+/// What `cables` says now, of which wires tell on other threads.
+int now(Cables& cables, int Cables::* what) {
+  const std::lock_guard lock(cables.mutex);
+  return cables.*what;
+}
+
+/// Polls both until `until`.
+void poll_both(const std::vector<std::unique_ptr<GpuTransport>>& all, const std::function<bool()>& until) {
+  for (const Nanos end = steady_now() + 20 * kSecond; !until() && steady_now() < end;) {
+    all[0]->poll();
+    all[1]->poll();
+  }
+  EXPECT_TRUE(until());
+}
+
+TEST(GpuTransport, abandoned_it_ends_all_wires_at_once) {
+  Cables cables;
+  auto all = transports(cables, 2);
+  int came = 0;
+  for (const auto& one : all) one->set_handler([&](std::int32_t, Parcel) { ++came; });
+  for (std::int32_t p = 0; p < 2; ++p) {
+    for (std::int32_t gpu = 0; gpu < 2; ++gpu) all[at(p)]->send(1 - p, on_gpu(0, 8, gpu), {});
+  }
+  poll_both(all, [&] { return came == 4; });
+  all[0]->abandon();
+  EXPECT_EQ(cables.aborted, 4);  // its ends
+  all.clear();
+  EXPECT_EQ(cables.aborted, 8);
+  EXPECT_EQ(cables.aborted_alone, 0);
+}
+
+TEST(GpuTransport, abandoned_it_ends_a_send_that_waits_whoever_does_it) {
+  for (const bool polls : {false, true}) {
+    Cables cables;
+    const auto all = transports(cables, 2);
+    bool came = false;
+    all[0]->set_handler([](std::int32_t, Parcel) {});
+    all[1]->set_handler([&](std::int32_t, Parcel) { came = true; });
+    if (!polls) {
+      all[0]->send(1, on_gpu(0, 8, 0), {});
+      poll_both(all, [&] { return came; });
+    }
+    cables.jammed = true;
+    cables.sending = 0;
+    if (polls) {
+      all[0]->send(1, on_gpu(0, 8, 0), {});
+      while (now(cables, &Cables::connected) < 2) all[1]->poll();
+    }
+    std::string why;
+    std::thread sender([&] {
+      try {
+        if (!polls) all[0]->send(1, on_gpu(1, 8, 0), {});
+      } catch (const RunError& error) {
+        why = error.what();
+      }
+      if (polls) why = polled_to_death(*all[0]);
+    });
+    while (now(cables, &Cables::sending) == 0) std::this_thread::yield();
+    all[0]->abandon();
+    sender.join();
+    EXPECT_EQ(why, "cables from process 0 to process 1: aborted");
+  }
+}
+
+TEST(GpuTransport, a_send_that_fails_fails_every_poll) {
+  for (const bool connected : {false, true}) {
+    Cables cables;
+    const auto all = transports(cables, 2);
+    bool came = false;
+    all[0]->set_handler([](std::int32_t, Parcel) {});
+    all[1]->set_handler([&](std::int32_t, Parcel) { came = true; });
+    const std::string expected = "cables from process 0 to process 1: refused";
+    if (connected) {
+      all[0]->send(1, on_gpu(0, 8, 0), {});
+      poll_both(all, [&] { return came && !all[0]->busy(); });
+      cables.refused = 1;
+      EXPECT_THROW(all[0]->send(1, on_gpu(1, 8, 0), {}), RunError);
+    } else {
+      cables.refused = 1;
+      all[0]->send(1, on_gpu(0, 8, 0), {});
+      std::thread other([&] {
+        for (const Nanos end = steady_now() + 20 * kSecond; steady_now() < end && now(cables, &Cables::connected) < 2;) all[1]->poll();
+      });
+      EXPECT_EQ(polled_to_death(*all[0]), expected);
+      other.join();
+    }
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(polled_to_death(*all[0]), expected);
+  }
+}
+
+TEST(GpuTransport, lines_are_disconnected_before_the_host_is_closed) {
+  constexpr std::int32_t kProcesses = 3;
+  Cables cables;
+  const auto hub = std::make_shared<ThreadHub>(kProcesses, kMixed);
+  std::vector<std::unique_ptr<GpuTransport>> all;
+  for (std::int32_t p = 0; p < kProcesses; ++p) all.push_back(std::make_unique<GpuTransport>(std::make_unique<ThreadTransport>(hub, p), std::make_unique<TestWires>(cables, p)));
+  int early = 0;
+  cables.before_disconnect = [&](std::int32_t) { early += hub->closing.load() > 1; };  // only who has no line to another one may have come there
+  EXPECT_THAT(on_each(kProcesses, [&](std::int32_t p) {
+    all[at(p)]->set_handler([](std::int32_t, Parcel) {});
+    all[at(p)]->send((p + 1) % kProcesses, on_gpu(p, 8, 0), {});
+    all[at(p)]->close();
+  }), Each(""));
+  EXPECT_EQ(early, 0);
+  EXPECT_EQ(cables.disconnected, 2 * kProcesses);
+}
+
+TEST(GpuTransport, the_host_is_polled_while_lines_are_disconnected) {
+  Cables cables;
+  const auto all = transports(cables, 2);
+  std::atomic<int> came = 0;
+  for (const auto& one : all) one->set_handler([&](std::int32_t, Parcel) { ++came; });
+  cables.before_disconnect = [&](std::int32_t gpu) {
+    if (gpu < 0) return;
+    all[1]->send(0, {"late", nullptr, 0}, {});
+    for (const Nanos end = steady_now() + 5 * kSecond; came < 2 && steady_now() < end;) std::this_thread::yield();
+    EXPECT_EQ(came, 2);
+  };
+  all[0]->send(1, on_gpu(0, 8, 0), {});
+  EXPECT_THAT(on_each(2, [&](std::int32_t p) { all[at(p)]->close(); }), Each(""));
+}
+
+TEST(GpuTransportDeathTest, whose_lines_do_not_end_ends_the_process_in_time) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT({
+    Cables cables;
+    cables.hangs = true;
+    const auto all = transports(cables, 2);
+    on_each(2, [&](std::int32_t p) {
+      all[at(p)]->set_handler([](std::int32_t, Parcel) {});
+      all[at(p)]->send(1 - p, on_gpu(0, 8, 0), {});
+      all[at(p)]->close();
+    });
+  }, testing::ExitedWithCode(EXIT_FAILURE), "cables did not end in time");
 }
 
 }  // namespace

@@ -45,6 +45,32 @@ TEST(NcclTransport, bodies_of_the_host_pass_through) {
   }), Each(""));
 }
 
+TEST(NcclTransport, wires_that_were_never_connected_can_be_aborted_together) {
+  const auto wires = nccl_wires([] { return 0; });
+  const auto one = wires->outgoing("", 0), other = wires->incoming("");
+  wires->together([&] {
+    one->abort();
+    other->abort();
+  });
+}
+
+TEST(NcclTransport, wires_that_nobody_answers_are_aborted_together_while_they_connect) {
+  BUBBLESCOPE_NEEDS_GPU();
+  const auto wires = nccl_wires([] { return 0; });
+  const std::unique_ptr<GpuWire> all[] = {wires->outgoing(wires->new_id(), 0), wires->incoming(wires->new_id()), wires->outgoing(wires->new_id(), 0)};
+  std::vector<std::thread> threads;
+  for (const auto& wire : all) {
+    threads.emplace_back([&wire] { EXPECT_THROW(wire->connect(), RunError); });
+  }
+  wait_until(steady_now() + 300 * kMillisecond);
+  const Nanos begin = steady_now();
+  wires->together([&] {
+    for (const auto& wire : all) wire->abort();
+  });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LT(steady_now() - begin, 5 * kSecond);
+}
+
 TEST(NcclTransport, one_gpu_can_make_and_abort_a_wire_that_nobody_answers) {
   BUBBLESCOPE_NEEDS_GPU();
   const auto wires = nccl_wires([] { return 0; });
@@ -102,12 +128,14 @@ TEST(NcclTransport, a_process_that_goes_leaves_nobody_waiting) {
   int came = 0;
   for (const auto& one : all) one->set_handler([&](std::int32_t, Parcel) { ++came; });
   const at::Tensor sent = at::full({1'000'000}, 3.0, at::TensorOptions(at::kFloat).device(at::kCUDA, 0));
+  const at::Tensor back = at::full({1'000'000}, 3.0, at::TensorOptions(at::kFloat).device(at::kCUDA, 1));
   all[0]->send(1, {"x", body_of_tensor(sent), 4'000'000, 0}, {});
-  for (const Nanos end = steady_now() + 30 * kSecond; came == 0 && steady_now() < end;) {
+  all[1]->send(0, {"x", body_of_tensor(back), 4'000'000, 1}, {});
+  for (const Nanos end = steady_now() + 30 * kSecond; came < 2 && steady_now() < end;) {
     all[0]->poll();
     all[1]->poll();
   }
-  ASSERT_EQ(came, 1);
+  ASSERT_EQ(came, 2);
   all[1].reset();
   for (int i = 0; i < 20; ++i) all[0]->send(1, {"x", body_of_tensor(sent), 4'000'000, 0}, {});  // more than NCCL holds
   const Nanos begin = steady_now();
