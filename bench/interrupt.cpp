@@ -29,4 +29,6 @@ Interrupt::~Interrupt() {
 
 const std::atomic<bool>* Interrupt::flag() const { return &asked_to_stop; }
 
+bool interrupted() { return asked_to_stop; }
+
 }  // namespace bubblescope

@@ -16,4 +16,7 @@ class Interrupt {
   const std::atomic<bool>* flag() const;
 };
 
+/// Whether one came to the last Interrupt.
+bool interrupted();
+
 }  // namespace bubblescope

@@ -20,6 +20,7 @@
 #include "backend/lifeline_meeting.hpp"
 #include "backend/mpi_loader.hpp"
 #include "backend/start_watch.hpp"
+#include "bench/interrupt.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/version.hpp"
 #include "sim/core/error.hpp"
@@ -33,6 +34,7 @@ namespace {
 /// What main asks when an error has come through everything else.
 bool silent = false;
 bool knows_launch = false;  ///< whether it was looked at
+std::string told_loss;
 
 /// Launchers bind a process to a core; its ranks are to have all that the processes of its host have together.
 void use_cores(const std::set<int>& cores) {
@@ -103,14 +105,14 @@ void require_gpus_of_their_own(const Scenario& scenario, const Launch& launch) {
   if (scenario.run.kernels) throw InputError(fmt::format("kernels are recorded of ranks of one process, but {} has started {}; expected one process, or no --kernels", launch.by, launch.processes));
 }
 
-/// Whoever is lost until all are through is named: by process 0, whose results are whole by then, unless its work has done so
-/// and returned another `code` than 0, or by the others, which cannot know whether its results are.
-void end_together(World& world, int code) {
+/// Whoever is lost until all are through is named: by process 0, whose results are whole by then, unless its work has named it
+/// or a signal ended all, or by the others, which cannot know whether its results are.
+void end_together(World& world) {
   try {
     world.barrier();
   } catch (const LostError& error) {
     if (!world.first()) throw;
-    if (code == 0) fmt::print(stderr, "bubblescope: {}; all was done\n", error.what());
+    if (error.what() != told_loss && !interrupted()) fmt::print(stderr, "bubblescope: {}; all was done\n", error.what());
   }
 }
 
@@ -128,7 +130,7 @@ Job::Job(const Scenario& scenario, const std::vector<std::string>& arguments) {
   if (backend == "cuda") require_gpus_of_their_own(scenario, *launch);
   const Connect connect = [&] { return backend == "cuda" ? gpu_transport(*launch) : load_mpi(); };
   join(connect, own.count() == 1 ? fmt::format(", rank {}", own.first) : fmt::format(", ranks {} to {}", own.first, own.last - 1), scenario.text, arguments);
-  require_same_profile(scenario);
+  if (scenario.costs.source == "profile") require_same_profiles({scenario.costs.profile});
   if (backend == "cuda") share_gpus(scenario, *world_);
 }
 
@@ -148,8 +150,16 @@ std::string Job::command(const std::vector<std::string>& arguments) const {
   return text + fmt::format("bubblescope {}", fmt::join(arguments, " "));
 }
 
-void Job::require_same_profile(const Scenario& scenario) const {
-  if (world_ && scenario.costs.source == "profile") require_same(*world_, read_file(scenario.costs.profile, "a profile in JSON"), fmt::format("profile '{}'", scenario.costs.profile.string()));
+void Job::require_same_profiles(const std::set<std::filesystem::path>& files) const {
+  if (!world_) return;
+  for (const auto& file : files) {
+    std::string text;
+    try {
+      text = read_file(file, "a profile in JSON");
+    } catch (const InputError&) {
+    }
+    require_same(*world_, text, fmt::format("profile '{}'", file.string()));
+  }
 }
 
 void Job::join(const Connect& connect, const std::string& ranks, const std::string& text, const std::vector<std::string>& arguments) {
@@ -166,7 +176,7 @@ void Job::join(const Connect& connect, const std::string& ranks, const std::stri
   watch.reset();  // from now on they look after each other
   FieldsOut command;
   for (const std::string& argument : arguments) command.add(argument);
-  require_same(*world_, version_text() + build_text(), "program");
+  require_same(*world_, version_text() + program_text(), "program");
   require_same(*world_, command.take(), "command line");
   require_same(*world_, text, "scenario");
   use_cores(cores_by_host(*world_).at(host));
@@ -209,7 +219,7 @@ RankCores rank_cores(const Scenario& scenario, World* world) {
 int in_job(World* world, const std::function<int()>& work) {
   try {
     const int code = work();
-    if (world != nullptr) end_together(*world, code);
+    if (world != nullptr) end_together(*world);
     return code;
   } catch (const std::exception& error) {
     if (world == nullptr) throw;
@@ -220,14 +230,21 @@ int in_job(World* world, const std::function<int()>& work) {
   }
 }
 
+void tell_lost(const std::string& why) {
+  told_loss = why;
+  fmt::print(stderr, "bubblescope: {}\n", why);
+}
+
 bool is_for_others_to_print(const std::exception& error) {
   // Who is left when the first process is gone speaks for itself, unless that one has said why it ended.
   const std::string_view why = error.what();
   const bool lost_first = dynamic_cast<const LostError*>(&error) != nullptr && why.starts_with("process 0 ") && why.find(" ended early: ") == std::string_view::npos;
   if (!knows_launch) wait_for_first();
   if (!silent || (lost_first && launched()->process == 1)) return false;
-  // Some launchers end a job at the first exit code that is not 0: not before somebody has spoken.
-  std::this_thread::sleep_for(kForOthers);
+  // Some launchers end a job at the first exit code that is not 0: not before somebody has spoken. Where the second process was
+  // lost with the first, the others speak, and not all at once.
+  const auto turn = lost_first ? std::min(launched()->process - 2, 4) * std::chrono::milliseconds(500) : std::chrono::milliseconds(0);
+  std::this_thread::sleep_for(kForOthers + turn);
   return !lost_first;
 }
 

@@ -1,8 +1,10 @@
 // Commands that run as one of several processes, started by mpirun, srun or torchrun.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,8 +35,9 @@ class Job {
   std::string command(const std::vector<std::string>& arguments) const;
   /// Whether this process prints and writes files.
   bool speaks() const { return !world_ || world_->first(); }
-  /// Throws InputError where processes have different cost profiles under the name that `scenario` gives. Collective.
-  void require_same_profile(const Scenario& scenario) const;
+  /// Throws InputError where processes have different cost profiles under one of these names. What cannot be read anywhere is
+  /// for whoever needs it. Collective.
+  void require_same_profiles(const std::set<std::filesystem::path>& files) const;
 
  private:
   using Connect = std::function<std::unique_ptr<Transport>()>;
@@ -53,6 +56,9 @@ RankCores rank_cores(const Scenario& scenario, World* world);
 /// same exit code. Returns once all are through; who waits for process 0 then throws LostError where that is lost meanwhile.
 /// `world`: null where this process is alone.
 int in_job(World* world, const std::function<int()>& work);
+
+/// Tells on standard error which process was lost; what `in_job` has to say of it is then said.
+void tell_lost(const std::string& why);
 
 /// Whether another process prints the error that this one ends with, and time for it to do so. Until the processes know of each other all but
 /// the first wait for a while, in which the launcher ends them if the first has the same error; then they print theirs.

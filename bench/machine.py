@@ -14,6 +14,11 @@ def machine():
     return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "load": [round(load, 1) for load in os.getloadavg()]}
 
 
+def launch_environment():
+    """For mpirun, which else refuses to be started by root, as in containers."""
+    return {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
 def steal_clock():
     """Ticks that other guests of the host took from each of the cores that this process may use, and all its ticks, since
     the machine's start; proc(5)."""

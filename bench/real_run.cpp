@@ -15,6 +15,7 @@
 #include "backend/recordable.hpp"
 #include "bench/torch_backend.hpp"
 #include "bench/experiment_case.hpp"
+#include "bench/job.hpp"
 #include "bench/machine.hpp"
 #include "sim/core/error.hpp"
 #include "sim/core/index.hpp"
@@ -146,7 +147,8 @@ std::string nothing_measured(const MeasuredRun& run) {
 int tell_early_end(const MeasuredRun& run, const Scenario& scenario) {
   for (const FailedSchedule& failed : run.failures) fmt::print(stderr, "bubblescope: {}: {}\n", failed.config.label, failed.failure);
   if (!run.lost.empty()) {
-    fmt::print(stderr, "bubblescope: {}\nbubblescope: ended after {} of {} rounds; what was measured is kept\n", run.lost, run.rounds, scenario.run.repeats);
+    tell_lost(run.lost);
+    fmt::print(stderr, "bubblescope: ended after {} of {} rounds; what was measured is kept\n", run.rounds, scenario.run.repeats);
   } else if (run.stopped) {
     fmt::print(stderr, "bubblescope: interrupted after {} of {} rounds; what was measured is kept\n", run.rounds, scenario.run.repeats);
   }

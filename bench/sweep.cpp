@@ -123,9 +123,9 @@ int sweep(Job& job, const Options& options, const std::string& text) {
   const Spread spread = job.world() == nullptr ? Spread(spread_over_threads) : spread_over_processes(*job.world());
   ScenarioDraft base = draft_scenario(text, options.scenario);
   apply_overrides(base, options.flags.overrides);
-  job.require_same_profile(base.scenario);
   const std::vector<SweepAxis> axes = parse_axes(options.over);
   check_axes(axes, base);
+  job.require_same_profiles(named_profiles(base, axes));
   if (job.speaks()) require_known_form(options.out);
   const int threads = options.threads > 0 ? options.threads : std::max(1, available_cores() / job.on_this_host());
   SweepResult result{options.scenario, axes, point_count(axes), 0, {}};
@@ -161,7 +161,7 @@ int sweep(Job& job, const Options& options, const std::string& text) {
   const std::filesystem::path out = interrupted && !options.out.empty() ? unfinished(options.out) : options.out;
   if (!out.empty()) write_file(out, out.extension() == ".json" ? json : sweep_csv(result));
   fmt::print("{}", options.json ? json : to_text(without_empty_columns(sweep_table(result))));
-  if (!lost.empty()) fmt::print(stderr, "bubblescope: {}\n", lost);
+  if (!lost.empty()) tell_lost(lost);
   if (interrupted) fmt::print(stderr, "bubblescope: interrupted: {} of {} points are predicted{}\n", result.predicted, result.points, out.empty() ? "" : fmt::format(", in {}", out.string()));
   const bool any = std::any_of(result.rows.begin(), result.rows.end(), [](const SweepRow& row) { return row.numbers.has_value(); });
   return interrupted || !lost.empty() || !any ? 1 : 0;

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from machine import machine, quartiles, steal_clock, steal_since
+from machine import launch_environment, machine, quartiles, steal_clock, steal_since
 
 OVER = "ranks=2:4:8,microbatches=4..64,schedule=all"
 
@@ -28,7 +28,7 @@ def seconds(command, expected, copies=1):
     """How long that many of them at once take, and what they said, which must be the same as before."""
     begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(copies) as pool:
-        runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True), range(copies)))
+        runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, env=launch_environment()), range(copies)))
     took = time.monotonic() - begin
     for done in runs:
         if done.returncode != 0 or expected not in (None, done.stdout):

@@ -8,22 +8,44 @@
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "sim/core/read_file.hpp"
 
 namespace bubblescope {
+namespace {
+
+constexpr const char* kMpiModule = "libbubblescope-mpi.so";
+
+std::filesystem::path program_file() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error);
+}
+
+/// Over those that are there.
+std::string hash_of(const std::vector<std::filesystem::path>& files) {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const auto& file : files) {
+    std::error_code error;
+    if (!std::filesystem::exists(file, error)) continue;
+    for (const char c : read_file(file, "the program")) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+}  // namespace
 
 std::string version_text() { return fmt::format("bubblescope {} (g++ {}, {})", BUBBLESCOPE_VERSION, __VERSION__, BUBBLESCOPE_BUILD_TYPE); }
 
 std::string build_text() {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  std::error_code error;
-  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (const char* name : {"bubblescope", "bubblescope-torch", "bubblescope-cuda"}) {
-    if (!std::filesystem::exists(folder / name, error)) continue;
-    for (const char c : read_file(folder / name, "the program")) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  }
-  return fmt::format("{:016x}", hash);
+  const auto folder = program_file().parent_path();
+  return hash_of({folder / "bubblescope", folder / "bubblescope-torch", folder / "bubblescope-cuda"});
+}
+
+std::string program_text() {
+  const auto folder = program_file().parent_path();
+  return hash_of({program_file(), folder / kMpiModule, folder / "lib" / kMpiModule});
 }
 
 std::map<std::string, std::string> versions() {

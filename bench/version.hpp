@@ -12,6 +12,9 @@ std::string version_text();
 /// What tells builds of one version apart: a hash over the programs beside this one.
 std::string build_text();
 
+/// Likewise over this program and its MPI module: what processes that talk with each other have in common.
+std::string program_text();
+
 /// Software -> version, for profiles and reports.
 std::map<std::string, std::string> versions();
 

@@ -4,7 +4,7 @@
 namespace bubblescope {
 
 /// Sets in this process's environment what CUDA reads there when it starts, unless the user has. Before anything calls CUDA, and
-/// before there are threads.
+/// while no other thread reads the environment.
 void set_cuda_environment(bool several_processes);
 
 }  // namespace bubblescope

@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from machine import machine, quartiles, steal_clock, steal_since
+from machine import launch_environment, machine, quartiles, steal_clock, steal_since
 
 GOAL = 1.15
 FIGURES = {"bare_us": "bare_us", "transport_us": "transport_us", "ratio": "ratio_of_pairs", "inside_us": "inside_us", "between_us": "between_us", "both_ways_us": "both_ways_us"}
@@ -26,7 +26,7 @@ FIGURES = {"bare_us": "bare_us", "transport_us": "transport_us", "ratio": "ratio
 def one_run(command):
     """Name of a benchmark -> its figures."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        done = subprocess.run([*command, f"--benchmark_out={file.name}"], capture_output=True, text=True)
+        done = subprocess.run([*command, f"--benchmark_out={file.name}"], capture_output=True, text=True, env=launch_environment())
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}: {done.stderr}")
         return {entry["name"].removesuffix("/iterations:1/real_time"): entry for entry in json.load(file)["benchmarks"]}

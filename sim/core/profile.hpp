@@ -100,7 +100,9 @@ struct CostProfile {
   std::vector<Measurement> measurements;
 
   /// Gives the ranks of `cluster` the measured links.
-  void join(Cluster& cluster) const { join_ranks(cluster, {processes, {link_latency, link_bandwidth}, fit_link(beside.one_way), inside_latency, hosts}); }
+  void join(Cluster& cluster) const { join_ranks(cluster, {processes, {link_latency, link_bandwidth}, beside_link(), inside_latency, hosts}); }
+  /// Between two processes of one host; where that was not measured, the link.
+  Link beside_link() const { return beside.one_way.empty() ? Link{link_latency, link_bandwidth} : fit_link(beside.one_way); }
   friend bool operator==(const CostProfile&, const CostProfile&) = default;
 };
 

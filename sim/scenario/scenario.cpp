@@ -330,6 +330,12 @@ void apply_overrides(ScenarioDraft& draft, std::span<const std::string> override
   for (const std::string& change : overrides) reader.read(parse_override(change, Reader::is_list), draft.scenario);
 }
 
+std::filesystem::path profile_file(const ScenarioDraft& draft) {
+  std::filesystem::path file = draft.scenario.costs.profile;
+  anchor(file, draft.scenario.file.parent_path());
+  return file;
+}
+
 Scenario finish_scenario(ScenarioDraft draft) {
   Scenario& scenario = draft.scenario;
   if (scenario.name.empty()) scenario.name = scenario.file.stem().string();
@@ -337,7 +343,7 @@ Scenario finish_scenario(ScenarioDraft draft) {
     if (schedule.label.empty()) schedule.label = schedule.default_label();
   }
   anchor(scenario.data.path, scenario.file.parent_path());
-  anchor(scenario.costs.profile, scenario.file.parent_path());
+  scenario.costs.profile = profile_file(draft);
   check_scenario(scenario, draft.places, scenario.file.string());
   return std::move(draft.scenario);
 }

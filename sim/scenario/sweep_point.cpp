@@ -154,4 +154,18 @@ Scenario point_scenario(const ScenarioDraft& base, std::span<const SweepAxis> ax
   return finish_scenario(std::move(draft));
 }
 
+std::set<std::filesystem::path> named_profiles(const ScenarioDraft& base, std::span<const SweepAxis> axes) {
+  std::set<std::filesystem::path> files{profile_file(base)};
+  for (const SweepAxis& axis : axes) {
+    if (axis.key != "costs.profile") continue;
+    for (const AxisValue& value : axis.values) {
+      ScenarioDraft draft = base;
+      apply_overrides(draft, std::array{fmt::format("{}={}", axis.key, value.text)});
+      files.insert(profile_file(draft));
+    }
+  }
+  files.erase("");
+  return files;
+}
+
 }  // namespace bubblescope

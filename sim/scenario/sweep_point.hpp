@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <set>
 #include <span>
 
 #include "sim/scenario/draft.hpp"
@@ -18,5 +20,8 @@ void check_axes(std::span<const SweepAxis> axes, const ScenarioDraft& base);
 /// `schedule` those of the point's name, with the options that the scenario gives them, else with defaults. Values that a
 /// schedule has no option for leave it as it is. Throws InputError where the values contradict each other.
 Scenario point_scenario(const ScenarioDraft& base, std::span<const SweepAxis> axes, std::int64_t point);
+
+/// The cost profiles that the base and the axes name.
+std::set<std::filesystem::path> named_profiles(const ScenarioDraft& base, std::span<const SweepAxis> axes);
 
 }  // namespace bubblescope

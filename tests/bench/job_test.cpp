@@ -139,18 +139,20 @@ TEST(InJob, any_other_error_is_none_of_input) {
   }
 }
 
-/// What in_job throws in each of three processes where process `who` is lost while process 0 works and the others are through.
-std::vector<std::string> thrown_when_lost(std::int32_t who, int code) {
+/// What in_job throws in each of three processes that lose one while process 0 works and the others are through.
+std::vector<std::string> thrown_when_lost(const std::string& why, bool work_tells) {
   std::vector<std::string> all(3);
   ThreadProcesses processes(3);
   const auto others = processes.run([&](World& world) {
     try {
-      EXPECT_EQ(in_job(&world, [&] {
+      const int code = in_job(&world, [&] {
         if (!world.first()) return 0;
         std::this_thread::sleep_for(100ms);
-        processes.lose("process " + std::to_string(who) + " was killed");
-        return code;
-      }), code);
+        processes.lose(why);
+        if (work_tells) tell_lost(why);
+        return 3;
+      });
+      EXPECT_EQ(code, world.first() ? 3 : 0);
     } catch (const LostError& error) {
       all[at(world.process())] = error.what();
     }
@@ -160,16 +162,16 @@ std::vector<std::string> thrown_when_lost(std::int32_t who, int code) {
 }
 
 TEST(InJob, who_waits_for_the_first_process_knows_that_it_is_lost) {
-  EXPECT_THAT(thrown_when_lost(0, 1), testing::ElementsAre("", "process 0 was killed", "process 0 was killed"));
+  EXPECT_THAT(thrown_when_lost("process 0 was killed", true), testing::ElementsAre("", "process 0 was killed", "process 0 was killed"));
 }
 
 TEST(InJob, who_is_lost_when_all_is_done_is_named_once) {
   testing::internal::CaptureStderr();
-  EXPECT_EQ(thrown_when_lost(2, 0).front(), "");
+  EXPECT_EQ(thrown_when_lost("process 2 was killed", false).front(), "");
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "bubblescope: process 2 was killed; all was done\n");
   testing::internal::CaptureStderr();
-  EXPECT_EQ(thrown_when_lost(2, 1).front(), "") << "the work has said so";
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(thrown_when_lost("process 1 was killed", true).front(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "bubblescope: process 1 was killed\n");
 }
 
 TEST(InJob, alone_it_is_just_the_work) {

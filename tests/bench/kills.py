@@ -84,6 +84,7 @@ class Campaign:
         job = self.start()
         try:
             if not early and not self.wait_until_joined(job):
+                self.turns.append((sign, victim))
                 return self.finish(*job.ended())
             end = time.monotonic() + delay
             while job.process.poll() is None and (time.monotonic() < end or victim not in job.pids()):
@@ -91,6 +92,7 @@ class Campaign:
             try:
                 job.send(sign, victim)
             except (KeyError, ProcessLookupError):
+                self.turns.append((sign, victim))
                 return self.finish(*job.ended())
             self.note(job, sign, victim, early, self.end_of(job, victim))
         finally:

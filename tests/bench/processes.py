@@ -269,13 +269,16 @@ class Refused(InFolder):
     def test_profiles_that_differ(self):
         self.write("s.toml", self.TEXT)
         self.assertEqual(run("calibrate", "s.toml", "-o", "p.json", cwd=self.folder).returncode, 0)
+        profile = (self.folder / "p.json").read_text()
         for rank in (0, 1):
-            folder = self.folder / str(rank)
-            folder.mkdir()
-            (folder / "s.toml").write_text(re.sub('source = "uniform"\nuniform = .*\n', 'source = "profile"\nprofile = "p.json"\n', self.TEXT))
-            (folder / "p.json").write_text((self.folder / "p.json").read_text() + rank * "\n")
-        for command in [["run", "s.toml"], ["sweep", "s.toml", "--over", "microbatches=4:8"]]:
-            self.refused(self.job(2, *command, program=[self.own_folders()]), "process 1 has another profile '.*p.json' than process 0")
+            self.write(f"{rank}/of/s.toml", re.sub('source = "uniform"\nuniform = .*\n', 'source = "profile"\nprofile = "p.json"\n', self.TEXT))
+            self.write(f"{rank}/of/p.json", profile + rank * "\n")
+            self.write(f"{rank}/of/same.json", profile)
+        sweep = ["sweep", "of/s.toml", "--set", 'costs.profile="same.json"', "--over"]
+        for command in [["run", "of/s.toml"], ["sweep", "of/s.toml", "--over", "microbatches=4"], [*sweep, 'costs.profile="same.json":"p.json"']]:
+            self.refused(self.job(2, *command, program=[self.own_folders()]), "process 1 has another profile 'of/p.json' than process 0")
+        code, output, error = self.job(2, *sweep, "microbatches=4", program=[self.own_folders()]).ended(60)
+        self.assertEqual((code, error), (0, ""), output)
 
     def test_a_scenario_that_one_host_does_not_have(self):
         self.write("s0.toml", self.TEXT)

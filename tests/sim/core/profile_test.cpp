@@ -174,6 +174,10 @@ TEST(CostProfile, tells_links_within_a_host_from_those_between_hosts) {
       EXPECT_EQ(between(2, 2), 9'000);
     }
   }
+  profile.beside = {};
+  Cluster cluster = uniform_cluster(4);
+  profile.join(cluster);
+  EXPECT_EQ(cluster.between(0, 1).transfer(1'000'000), 12'345 + 40'000) << "not measured";
   profile.hosts.pop_back();
   EXPECT_THAT([&] { profile_from_json(profile_to_json(profile), "p.json"); }, testing::ThrowsMessage<InputError>(HasSubstr("'link.hosts' names 3 hosts for 4 processes")));
 }
